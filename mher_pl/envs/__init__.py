@@ -1,0 +1,1 @@
+"""The paper's tasks as Gymnasium environments, one at a time and in batches."""
