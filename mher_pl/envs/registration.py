@@ -1,0 +1,103 @@
+"""Gymnasium ids of the tasks, and `make` and `make_vec`, which give each task with its own episode length."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import gymnasium
+from gymnasium import error, spaces
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+
+log = logging.getLogger(__name__)
+
+EPISODE_STEPS = 100  # the paper's episode length, on every task of it
+TASKS = {  # id: (module, class of the single environment, class of the batch)
+    "mher_pl/Point2DLarge-v1": ("mher_pl.envs.point2d", "Point2DEnv", "Point2DVectorEnv"),
+    "mher_pl/Point2DFourRoom-v1": ("mher_pl.envs.point2d", "FourRoomEnv", "FourRoomVectorEnv"),
+}
+# Ids of other packages whose episodes have another length here than there.
+EPISODE_STEPS_OF_OTHERS = {"FetchReach-v4": EPISODE_STEPS}
+# Ids of other packages that have a batched form here: id -> its entry point.
+BATCHED: dict[str, str] = {}
+
+_told: set[str] = set()
+
+
+def register() -> None:
+    """Register the tasks with Gymnasium; registering again changes nothing."""
+    for task, (module, single, batch) in TASKS.items():
+        if task not in gymnasium.registry:
+            gymnasium.register(
+                task,
+                entry_point=f"{module}:{single}",
+                vector_entry_point=f"{module}:{batch}",
+                max_episode_steps=EPISODE_STEPS,
+            )
+
+
+def make(id: str, **kwargs: Any) -> gymnasium.Env:
+    """Make one goal environment with its own episode length; `kwargs` go to `gymnasium.make`."""
+    spec = _spec(id)
+    if spec.id in EPISODE_STEPS_OF_OTHERS:
+        kwargs.setdefault("max_episode_steps", EPISODE_STEPS_OF_OTHERS[spec.id])
+    env = gymnasium.make(id, **kwargs)
+    _check_goal_spaces(spec.id, env.observation_space, env.unwrapped)
+    return env if spec.id in TASKS or spec.id in BATCHED else SuccessInfo(env)
+
+
+def make_vec(id: str, num_envs: int = 1, **kwargs: Any) -> VectorEnv:
+    """Make `num_envs` copies of a goal environment, without autoreset, by the fastest exact way there is for it.
+
+    `infos["is_success"]` is an array [num_envs]. Where no batched form exists the copies are stepped one after another,
+    and the log says so once.
+    """
+    if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
+        raise error.Error(f"num_envs is {num_envs!r}; allowed: an integer of at least 1")
+    spec = _spec(id)
+    if spec.id in TASKS:
+        return gymnasium.make_vec(id, num_envs=num_envs, vectorization_mode="vector_entry_point", **kwargs)
+    if spec.id in BATCHED:
+        kwargs.setdefault("max_episode_steps", EPISODE_STEPS_OF_OTHERS.get(spec.id, spec.max_episode_steps))
+        creator = load_env_creator(BATCHED[spec.id])
+        env, slow = creator(spec, num_envs=num_envs, **kwargs)
+        if env is not None:
+            return env
+    else:
+        slow = "it has no batched form here"
+    if spec.id not in _told:
+        _told.add(spec.id)
+        log.warning("%s takes the slow path, its copies stepped one after another: %s", spec.id, slow)
+    single: Callable[[], gymnasium.Env] = partial(make, id, **kwargs)
+    return SyncVectorEnv([single] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
+
+
+class SuccessInfo(gymnasium.Wrapper):
+    """Puts `is_success` into the info of environments that call it `success`."""
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step, and rename."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if "is_success" not in info:
+            if "success" not in info:
+                raise error.Error(f"{self.spec and self.spec.id} says neither 'is_success' nor 'success' in its info")
+            info["is_success"] = info["success"]
+        return observation, reward, terminated, truncated, info
+
+
+def _spec(id: str) -> EnvSpec:
+    try:
+        return gymnasium.spec(id)
+    except error.UnregisteredEnv:
+        import gymnasium_robotics  # its ids are known only after this import, which loads MuJoCo
+
+        gymnasium.register_envs(gymnasium_robotics)
+        return gymnasium.spec(id)
+
+
+def _check_goal_spaces(id: str, space: spaces.Space, env: gymnasium.Env) -> None:
+    keys = ("observation", "achieved_goal", "desired_goal")
+    is_goal_env = isinstance(space, spaces.Dict) and all(isinstance(space.spaces.get(key), spaces.Box) for key in keys)
+    if not is_goal_env or not hasattr(env, "compute_reward"):
+        raise error.Error(f"{id} is not a goal environment: it needs compute_reward and Box spaces {', '.join(keys)}")

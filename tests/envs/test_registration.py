@@ -1,0 +1,80 @@
+import logging
+import subprocess
+import sys
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import error
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+import mher_pl
+from mher_pl.envs import registration
+
+
+def test_importing_the_package_loads_neither_torch_nor_mujoco():
+    program = "import mher_pl, sys; print({'torch', 'mujoco', 'gymnasium_robotics'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "set()"
+
+
+@pytest.mark.parametrize("task", registration.TASKS)
+def test_gymnasium_itself_makes_the_batched_form(task):
+    env = gymnasium.make_vec(task, num_envs=3)
+    assert not isinstance(env, SyncVectorEnv)
+    assert type(env) is type(mher_pl.make_vec(task, num_envs=3))
+    assert env.metadata["autoreset_mode"] is AutoresetMode.DISABLED
+
+
+@pytest.mark.parametrize("task", [*registration.TASKS, "FetchReach-v4"])
+def test_episodes_of_the_papers_tasks_take_100_steps(task):
+    env = mher_pl.make(task)
+    env.reset(seed=0)
+    ends = [env.step(env.action_space.sample())[3] for _ in range(100)]
+    assert ends == [False] * 99 + [True]
+    assert mher_pl.make(task, max_episode_steps=7).spec.max_episode_steps == 7
+
+
+def test_other_goal_environments_keep_their_registered_length():
+    assert mher_pl.make("FetchPush-v4").spec.max_episode_steps == 50
+
+
+def test_the_slow_path_is_told_once_and_steps_any_goal_environment(caplog):
+    registration._told.clear()
+    with caplog.at_level(logging.WARNING):
+        envs = [mher_pl.make_vec("PointMaze_UMaze-v3", num_envs=2, max_episode_steps=2) for _ in range(2)]
+    assert [record.message for record in caplog.records if "slow path" in record.message] == [
+        "PointMaze_UMaze-v3 takes the slow path, its copies stepped one after another: it has no batched form here"
+    ]
+    env = envs[0]
+    env.reset(seed=0)
+    *_, truncations, infos = env.step(env.action_space.sample())
+    assert infos["is_success"].shape == (2,)
+    assert not truncations.any()
+    assert env.step(env.action_space.sample())[3].all()
+
+
+@pytest.mark.parametrize("num_envs", [0, -1, 2.0, True])
+def test_a_batch_of_nothing_is_refused(num_envs):
+    for task in ("mher_pl/Point2DLarge-v1", "PointMaze_UMaze-v3"):
+        with pytest.raises(error.Error, match="num_envs is"):
+            mher_pl.make_vec(task, num_envs=num_envs)
+    with pytest.raises(error.Error, match="num_envs is"):
+        gymnasium.make_vec("mher_pl/Point2DLarge-v1", num_envs=num_envs)
+
+
+def test_an_environment_without_goals_is_refused():
+    with pytest.raises(error.Error, match="CartPole-v1 is not a goal environment"):
+        mher_pl.make("CartPole-v1")
+    with pytest.raises(error.Error, match="CartPole-v1 is not a goal environment"):
+        mher_pl.make_vec("CartPole-v1", num_envs=2)
+
+
+def test_an_unknown_id_is_gymnasiums_own_error():
+    with pytest.raises(error.UnregisteredEnv):
+        mher_pl.make("NoSuchTask-v0")
+
+
+def test_the_batch_knows_its_specification():
+    env = mher_pl.make_vec("mher_pl/Point2DLarge-v1", num_envs=2, boundary_dist=4)
+    assert env.spec.id == "mher_pl/Point2DLarge-v1"
+    assert np.array_equal(env.single_observation_space["desired_goal"].high, [4, 4])
