@@ -60,8 +60,9 @@ class Point2DVectorEnv(GoalVectorEnv):
 class FourRoomVectorEnv(Point2DVectorEnv):
     """Points among walls: a plus in the middle of the arena and a stub at the middle of each side.
 
-    A wall is a rectangle that the point's centre cannot enter, so it is grown by the point's radius. The bounding box
-    of a move is tested against the walls one after another, each with what the one before left of the move.
+    A wall is a rectangle that the point's centre cannot enter, so it is grown by the point's radius. Where the bounding
+    box of a move meets a wall, each coordinate in which the move starts outside of the wall ends there. Walls correct
+    the move one after another.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -71,46 +72,47 @@ class FourRoomVectorEnv(Point2DVectorEnv):
         spans = np.array([[-1.2, -1.05], [-0.17, 0.17], [1.05, 1.2]]) * self.boundary_dist
         horizontal = [((start - grown, -grown), (end + grown, grown)) for start, end in spans]  # left to right
         vertical = [((-grown, start - grown), (grown, end + grown)) for start, end in spans[::-1]]  # top to bottom
-        self.walls = np.array(horizontal + vertical)  # [W, 2 (lower, upper corner), 2]
-        self._lower, self._upper = self.walls[:, 0], self.walls[:, 1]  # [W, 2] each
+        walls = np.array(horizontal + vertical)[:, :, None]  # [W, 2 (lower, upper corner), 1, 2]
+        self.lower, self.upper = walls[:, 0], walls[:, 1]  # [W, 1, 2] each
 
     def _sample_place(self, rng: np.random.Generator) -> Array:
         while True:
             place = super()._sample_place(rng)
-            if not ((self._lower < place) & (place < self._upper)).all(axis=-1).any():
+            if not ((self.lower < place) & (place < self.upper)).all(axis=-1).any():
                 return place
 
     def _move(self, start: Array, displacement: Array) -> Array:
         end = start + displacement  # [N, 2]
-        # Most moves hit no wall at all: test every wall at once, and correct only the others.
-        crossed_upper, crossed_lower = _crossings(start, end, self._lower[:, None], self._upper[:, None])  # [W, N, 2]
-        hit = np.flatnonzero((crossed_upper | crossed_lower).any(axis=(0, 2)))
-        if hit.size:
-            end[hit] = self._correct(start[hit], end[hit])
+        # Most moves meet no wall: test all walls at once, and correct only the others. A correction leaves a move's box
+        # by the clearance at most, so a wall that is farther away cannot be met after it either.
+        lower, upper = self.lower - CLEARANCE, self.upper + CLEARANCE
+        near = (np.minimum(start, end) <= upper) & (np.maximum(start, end) >= lower)  # [W, N, 2]
+        near = near[..., 0] & near[..., 1]  # [W, N]
+        moves = np.flatnonzero(near.any(axis=0))
+        if moves.size:
+            end[moves] = self._correct(start[moves], end[moves], near[:, moves])
         return end
 
-    def _correct(self, start: Array, end: Array) -> Array:
-        corrected = self._against_walls(start, end, range(len(self.walls)))
+    def _correct(self, start: Array, end: Array, near: NDArray[np.bool_]) -> Array:
+        corrected = self._against(start, end, np.flatnonzero(near.any(axis=1)))
         # Caught in both coordinates: the walls in the opposite order may leave one of them free.
-        both = np.flatnonzero((corrected != end).all(axis=-1))
+        changed = corrected != end
+        both = np.flatnonzero(changed[:, 0] & changed[:, 1])
         if both.size:
-            corrected[both] = self._against_walls(start[both], end[both], reversed(range(len(self.walls))))
+            order = np.flatnonzero(near[:, both].any(axis=1))[::-1]
+            corrected[both] = self._against(start[both], end[both], order)
         return corrected
 
-    def _against_walls(self, start: Array, end: Array, order: Any) -> Array:
-        for wall in order:
-            lower, upper = self._lower[wall], self._upper[wall]
-            crossed_upper, crossed_lower = _crossings(start, end, lower, upper)
-            end = np.where(crossed_upper, upper + CLEARANCE, end)
-            end = np.where(crossed_lower, lower - CLEARANCE, end)
+    def _against(self, start: Array, end: Array, order: NDArray[np.intp]) -> Array:
+        lower, upper = self.lower[order], self.upper[order]
+        above = start > upper  # [walls in order, N, 2]
+        outside = above | (start < lower)
+        border = np.where(above, upper + CLEARANCE, lower - CLEARANCE)
+        for wall in range(len(order)):
+            met = (np.minimum(start, end) <= upper[wall]) & (np.maximum(start, end) >= lower[wall])
+            met = (met[:, 0] & met[:, 1])[:, None]
+            end = np.where(outside[wall] & met, border[wall], end)
         return end
-
-
-def _crossings(start: Array, end: Array, lower: Array, upper: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Say for each coordinate whether a move enters a wall through its upper and through its lower side, [..., 2]."""
-    touches = (np.minimum(start, end) <= upper) & (np.maximum(start, end) >= lower)
-    touches = touches[..., ::-1]  # a side is crossed only where the move's box meets the wall in the other coordinate
-    return (start > upper) & (end <= upper) & touches, (start < lower) & (end >= lower) & touches
 
 
 class Point2DEnv(GoalEnv):
