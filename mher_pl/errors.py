@@ -1,5 +1,35 @@
-"""The error of a user's mistake."""
+"""Errors that end a run with one line instead of a traceback."""
 
 
 class UserError(ValueError):
-    """One line that names the setting, its value and what is allowed; the command line prints it and exits with 1."""
+    """A user's mistake, in one line that names the setting, its value and what is allowed."""
+
+
+class NonFiniteError(RuntimeError):
+    """NaN or infinity in observations, actions or losses, with the place where it was seen."""
+
+
+def require(ok: bool, setting: str, value: object, allowed: str) -> None:
+    """Raise `UserError` naming `setting`, `value` and what is `allowed` unless `ok`."""
+    if not ok:
+        raise UserError(f"{setting} is {value!r}; allowed: {allowed}")
+
+
+def require_int(setting: str, value: object, minimum: int) -> None:
+    """Raise `UserError` unless `value` is an integer of at least `minimum`."""
+    require(isinstance(value, int) and value >= minimum, setting, value, f"an integer of at least {minimum}")
+
+
+def require_probability(setting: str, value: float) -> None:
+    """Raise `UserError` unless `value` lies in [0, 1]."""
+    require(0.0 <= value <= 1.0, setting, value, "a probability from 0 to 1")
+
+
+def require_at_least(setting: str, value: float, minimum: float) -> None:
+    """Raise `UserError` unless `value` is a finite number of at least `minimum`."""
+    require(minimum <= value < float("inf"), setting, value, f"a number of at least {minimum:g}")
+
+
+def require_positive(setting: str, value: float) -> None:
+    """Raise `UserError` unless `value` is a finite number above 0."""
+    require(0.0 < value < float("inf"), setting, value, "a number above 0")

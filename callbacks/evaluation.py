@@ -1,0 +1,53 @@
+"""Evaluation of the deterministic policy."""
+
+import gymnasium as gym
+import numpy as np
+from lightning import Callback, Trainer
+
+from mher_pl.agent import Agent
+from mher_pl.envs import make_vec
+from mher_pl.errors import require_int
+from mher_pl.evaluate import Episodes, rollout
+
+
+class Evaluation(Callback):
+    """Run whole episodes without exploration, all in one batched environment, and log `eval/*`.
+
+    Runs in Lightning's validation loop: after every epoch of `fit`, and once in `validate` and `test`. The episodes'
+    seeds are decided by the run's seed and the number of environment steps so far, so each evaluation is new and each
+    can be repeated.
+
+    Args:
+        episodes: evaluation episodes.
+    """
+
+    def __init__(self, episodes: int) -> None:
+        require_int("evaluation.episodes", episodes, 1)
+        self.episodes = episodes
+        self.envs: gym.vector.VectorEnv | None = None
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
+        """Evaluate and log."""
+        outcome = self.evaluate(trainer, pl_module)
+        metrics = outcome.means()
+        value = pl_module.value(outcome.observations, outcome.desired_goals)
+        if value is not None:
+            metrics["eval/q_mean"] = value.mean().item()
+        pl_module.log_dict(metrics, logger=False)
+        trainer.datamodule.log_metrics(metrics | {"epoch": trainer.current_epoch})
+
+    on_test_epoch_end = on_validation_epoch_end
+
+    def evaluate(self, trainer: Trainer, pl_module: Agent) -> Episodes:
+        """Run the episodes."""
+        data = trainer.datamodule
+        if self.envs is None:
+            self.envs = make_vec(data.task.env, num_envs=self.episodes, **data.env_kwargs)
+        seeds = np.random.SeedSequence([data.seed, data.env_steps, self.episodes]).generate_state(self.episodes)
+        return rollout(pl_module.act, self.envs, data.task, seeds)
+
+    def teardown(self, trainer: Trainer, pl_module: Agent, stage: str) -> None:
+        """Close the environments."""
+        if self.envs is not None:
+            self.envs.close()
+            self.envs = None

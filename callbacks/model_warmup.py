@@ -1,0 +1,37 @@
+"""Warm-up before the first epoch."""
+
+from lightning import Callback, Trainer
+
+from mher_pl.agent import Agent
+from mher_pl.errors import require_int
+
+
+class ModelWarmup(Callback):
+    """Collect random episodes and fit the dynamics model on them (Algorithm 1, line 3; Appendix D.1).
+
+    The episodes stay in the replay and count as environment steps. A resumed run, whose replay is not empty, skips
+    the warm-up.
+
+    Args:
+        episodes: episodes of uniformly random actions.
+        updates: gradient steps of the dynamics model; without a model there are none.
+        batch_size: transitions of each update.
+    """
+
+    def __init__(self, episodes: int, updates: int, batch_size: int) -> None:
+        require_int("warmup.episodes", episodes, 0)
+        require_int("warmup.updates", updates, 0)
+        require_int("warmup.batch_size", batch_size, 1)
+        self.episodes, self.updates, self.batch_size = episodes, updates, batch_size
+
+    def on_train_start(self, trainer: Trainer, pl_module: Agent) -> None:
+        """Warm up."""
+        data = trainer.datamodule
+        if len(data.replay) > 0:
+            return
+        for _ in range(self.episodes):
+            data.collect(random=True)
+        if self.episodes > 0 and getattr(pl_module, "dynamics", None) is not None:
+            for _ in range(self.updates):
+                batch = data.replay.sample(self.batch_size).to(pl_module.device)
+                pl_module.update_dynamics(batch)

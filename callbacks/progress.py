@@ -1,0 +1,75 @@
+"""Progress bar in environment steps."""
+
+import sys
+from typing import Any
+
+from lightning import Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from tqdm import tqdm
+
+from mher_pl.agent import Agent
+
+
+class Progress(ProgressBar):
+    """One bar for the whole run, counting environment steps of training, with the last success rate.
+
+    At the end of `fit` it prints the final success rate and the run's folder.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bar: tqdm | None = None
+        self._enabled = True
+
+    def disable(self) -> None:
+        """Show nothing, as on all but the first of several processes."""
+        self._enabled = False
+
+    def enable(self) -> None:
+        """Show the bar again."""
+        self._enabled = True
+
+    def on_train_start(self, trainer: Trainer, pl_module: Agent) -> None:
+        """Open the bar; its total is exact because an epoch has a fixed number of episodes."""
+        data = trainer.datamodule
+        steps_per_epoch = data.episodes_per_epoch * data.task.horizon
+        total = None
+        if trainer.max_epochs != -1:
+            total = data.env_steps + (trainer.max_epochs - trainer.current_epoch) * steps_per_epoch
+        self._bar = tqdm(
+            total=total,
+            initial=data.env_steps,
+            unit=" env steps",
+            file=sys.stdout,
+            dynamic_ncols=True,
+            disable=not self._enabled,
+        )
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Agent, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Move the bar once an episode."""
+        if (batch_idx + 1) % trainer.datamodule.batches_per_episode == 0:
+            self._bar.update(trainer.datamodule.env_steps - self._bar.n)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
+        """Show epoch and success rate."""
+        self._bar.set_postfix_str(f"epoch {trainer.current_epoch + 1}{self._success(trainer)}")
+
+    def on_train_end(self, trainer: Trainer, pl_module: Agent) -> None:
+        """Close the bar and say how the run ended and where it lies."""
+        self._close()
+        if self._enabled:
+            print(f"epoch {trainer.current_epoch}{self._success(trainer)}, run folder {trainer.log_dir}")
+
+    def on_exception(self, trainer: Trainer, pl_module: Agent, exception: BaseException) -> None:
+        """Close the bar, so that the message stands on a line of its own."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    @staticmethod
+    def _success(trainer: Trainer) -> str:
+        success = trainer.callback_metrics.get("eval/success_rate")
+        return "" if success is None else f", success rate {success:.2f}"

@@ -1,0 +1,64 @@
+"""Relabelled goals as a number and as a picture."""
+
+from typing import Any
+
+import matplotlib
+import torch
+from lightning import Callback, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from matplotlib.figure import Figure
+from tensordict import TensorDict
+from torch import Tensor
+
+from mher_pl.agent import Agent
+from mher_pl.errors import require_int
+
+
+class RelabelGoalLogger(Callback):
+    """Log how far relabelled goals lie from the original ones, and draw them for the last episode (Figure 4).
+
+    Args:
+        every_n_epochs: epochs between pictures; 0 draws none.
+    """
+
+    def __init__(self, every_n_epochs: int) -> None:
+        require_int("relabel_goals.every_n_epochs", every_n_epochs, 0)
+        self.every_n_epochs = every_n_epochs
+        self.distances: list[Tensor] = []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: Agent, outputs: dict[str, Tensor], batch: Any, batch_idx: int
+    ) -> None:
+        """Keep the mean distance [] between original and relabelled goals, over the rows that were relabelled."""
+        distance = (outputs["desired_goal"] - outputs["original_goal"]).norm(dim=-1) * outputs["relabelled"]
+        self.distances.append(distance.sum() / outputs["relabelled"].sum().clamp_min(1))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
+        """Log the epoch's mean distance and, when due, the picture."""
+        data = trainer.datamodule
+        data.log_metrics({"relabel/goal_distance": torch.stack(self.distances).mean().item()})
+        self.distances.clear()
+        if self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+            # A generator of its own: looking at the run must not change it.
+            generator = torch.Generator(pl_module.device).manual_seed(data.env_steps)
+            batch = data.replay.last_episode(torch.Generator().manual_seed(data.env_steps)).to(pl_module.device)
+            figure = draw_goals(batch, pl_module.relabel(batch, pl_module, generator))
+            for logger in trainer.loggers:
+                if isinstance(logger, TensorBoardLogger):
+                    logger.experiment.add_figure("relabel/goals", figure, global_step=data.env_steps)
+
+
+def draw_goals(batch: TensorDict, relabelled: TensorDict) -> Figure:
+    """Draw achieved, desired and relabelled goals of an episode [T], the first two dimensions of each."""
+    achieved = batch["next", "achieved_goal"].numpy(force=True)
+    desired = batch["desired_goal"].numpy(force=True)
+    goals = relabelled["desired_goal"][relabelled["relabelled"]].numpy(force=True)
+    with matplotlib.rc_context({"font.size": 9}):
+        figure = Figure(figsize=(4.5, 4.0), dpi=100, layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot(*achieved[:, :2].T, ".-", color="tab:blue", linewidth=0.5, label="achieved")
+        axes.plot(*goals[:, :2].T, "o", color="gold", markersize=4, markeredgewidth=0, label="relabelled")
+        axes.plot(*desired[:, :2].T, "*", color="tab:red", markersize=12, label="desired")
+        axes.set(xlabel="goal dimension 1", ylabel="goal dimension 2", aspect="equal")
+        axes.legend(loc="best")
+    return figure

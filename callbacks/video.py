@@ -1,0 +1,62 @@
+"""Video of the policy."""
+
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+import torch
+from lightning import Callback, Trainer
+
+from mher_pl.agent import Agent
+from mher_pl.envs import make
+from mher_pl.errors import UserError, require_int
+
+
+class Video(Callback):
+    """Write an mp4 of the deterministic policy at the end of `fit` and in `test`.
+
+    Args:
+        episodes: episodes shown one after the other.
+        fps: frames a second; one frame is one environment step.
+        folder: where `video.mp4` goes; null is the run's folder, or the trainer's root where no run is logged.
+
+    Raises:
+        UserError: the environment cannot be rendered on this machine.
+    """
+
+    def __init__(self, episodes: int = 3, fps: int = 25, folder: str | None = None) -> None:
+        require_int("video.episodes", episodes, 1)
+        require_int("video.fps", fps, 1)
+        self.episodes, self.fps, self.folder = episodes, fps, folder
+
+    def on_test_end(self, trainer: Trainer, pl_module: Agent) -> None:
+        """Record."""
+        data = trainer.datamodule
+        path = Path(self.folder or trainer.log_dir or trainer.default_root_dir) / "video.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        imageio.imwrite(path, self.frames(pl_module, data.env_kwargs), fps=self.fps, macro_block_size=2)
+        print(f"video {path}")
+
+    on_train_end = on_test_end
+
+    def frames(self, agent: Agent, env_kwargs: dict) -> np.ndarray:
+        """Render the episodes to frames [N, height, width, 3]."""
+        try:
+            env = make(agent.task.env, render_mode="rgb_array", **env_kwargs)
+            frames = []
+            for episode in range(self.episodes):
+                observation, _ = env.reset(seed=episode)
+                for _ in range(agent.task.horizon):
+                    frames.append(env.render())
+                    state, goal = (
+                        torch.as_tensor(observation[key], dtype=torch.float32)
+                        for key in ("observation", "desired_goal")
+                    )
+                    observation, *_ = env.step(agent.act(state, goal).numpy())
+            env.close()
+        except Exception as error:
+            raise UserError(
+                f"the video callback cannot render {agent.task.env} ({type(error).__name__}: {error}); allowed: a machine "
+                "with headless rendering, for example the system package libegl1 and the variable MUJOCO_GL=egl"
+            ) from error
+        return np.stack(frames)

@@ -1,0 +1,166 @@
+"""What every method shares: an actor on normalised inputs, and how it acts, is saved and is logged."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from tensordict import TensorDict
+from torch import Tensor, nn
+
+from mher_pl.errors import NonFiniteError, UserError, require_int, require_positive
+from mher_pl.networks import Actor
+from mher_pl.normalizer import Normalizer
+from mher_pl.task import Task
+
+
+class Agent(LightningModule, ABC):
+    """A goal-conditioned deterministic actor, trained with manual optimisation.
+
+    Args:
+        task: sizes, state-to-goal map and reward of the environment.
+        hidden_sizes: units of each hidden layer of actor and critic.
+        actor_lr: Adam's learning rate for the actor.
+        min_std: floor of the standard deviation in the input normalisation.
+        clip: normalised inputs are clipped to [-clip, clip].
+        seed: of the initial weights and of all randomness in the updates.
+    """
+
+    def __init__(
+        self, task: Task, hidden_sizes: list[int], actor_lr: float, min_std: float, clip: float, seed: int
+    ) -> None:
+        super().__init__()
+        for size in hidden_sizes:
+            require_int("model.hidden_sizes", size, 1)
+        require_positive("model.actor_lr", actor_lr)
+        require_positive("model.min_std", min_std)
+        require_positive("model.clip", clip)
+        self.automatic_optimization = False
+        self.task, self.hidden_sizes, self.actor_lr = task, hidden_sizes, actor_lr
+        self.min_std, self.clip, self.seed = min_std, clip, seed
+        self.generator = torch.Generator().manual_seed(seed)
+        self.tracked: dict[str, list[Tensor]] = {}
+
+    def configure_model(self) -> None:
+        """Build the networks, their weights decided by the seed alone whatever the device or strategy."""
+        if hasattr(self, "normalizer"):
+            return
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            torch.manual_seed(self.seed)
+            self.normalizer = Normalizer(self.task.observation_size + self.task.goal_size, self.min_std, self.clip)
+            self.build()
+
+    @abstractmethod
+    def build(self) -> None:
+        """Create the actor and whatever else the method learns."""
+
+    def make_actor(self) -> Actor:
+        """Create an actor with fresh weights."""
+        return Actor(self.task.observation_size + self.task.goal_size, self.task.action_size, self.hidden_sizes)
+
+    def setup(self, stage: str) -> None:
+        """Move the generator to the device of the networks."""
+        if self.generator.device != self.device:
+            self.generator = torch.Generator(self.device).manual_seed(self.seed)
+
+    # Acting
+
+    def inputs(self, observation: Tensor, goal: Tensor) -> Tensor:
+        """Join and normalise observations [..., obs] and goals [..., goal] to network inputs [..., obs + goal]."""
+        return self.normalizer(torch.cat([observation, goal], dim=-1))
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, goal: Tensor) -> Tensor:
+        """Return the deterministic actions [..., action] on the inputs' own device."""
+        inputs = self.inputs(observation.to(self.device), goal.to(self.device))
+        return self.actor(inputs).to(observation.device)
+
+    def value(self, observation: Tensor, goal: Tensor) -> Tensor | None:
+        """Return Q(s, pi(s, g), g) [...], or None where the method has no critic."""
+        return None
+
+    # Learning
+
+    def observe(self, episode: TensorDict) -> None:
+        """Fold a newly stored episode into the statistics of the inputs.
+
+        Every state counts with both kinds of goals that training meets: the one achieved next and the desired one.
+        """
+        state = episode["observation"][:-1]  # [T, obs]
+        achieved_goal = episode["achieved_goal"][1:]  # [T, goal]
+        desired_goal = episode["desired_goal"].expand_as(achieved_goal)
+        rows = torch.cat([torch.cat([state, goal], dim=-1) for goal in (achieved_goal, desired_goal)])
+        self.normalizer.update(self.sum_over_workers(Normalizer.sums_of(rows.to(self.device))))
+        reached = self.task.reward(achieved_goal[-1:], desired_goal[-1:]) >= 0
+        self.track({"train/success_rate": reached.float().mean()})
+
+    def sum_over_workers(self, tensor: Tensor) -> Tensor:
+        """Sum a tensor over data-parallel workers; itself where there is one."""
+        return self.trainer.strategy.reduce(tensor, reduce_op="sum")
+
+    def minimize(self, optimizer: Any, loss: Tensor, network: nn.Module) -> None:
+        """Take the gradient of `loss` for the parameters of `network` alone; the optimiser's step is the caller's."""
+        optimizer.zero_grad(set_to_none=True)
+        self.manual_backward(loss, inputs=list(network.parameters()))
+
+    def make_optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
+        """Create Adam; fused, because with networks this small the calls cost more than the arithmetic."""
+        return torch.optim.Adam(network.parameters(), lr=lr, fused=True)
+
+    # Logging
+
+    def track(self, values: dict[str, Tensor]) -> None:
+        """Keep detached scalars; their means over the epoch are logged at its end, without a sync before."""
+        for key, value in values.items():
+            self.tracked.setdefault(key, []).append(value.detach())
+
+    def check_finite(self, losses: dict[str, Tensor]) -> None:
+        """Raise `NonFiniteError` naming the first loss that is NaN or infinite."""
+        for name, loss in losses.items():
+            if not torch.isfinite(loss):
+                raise NonFiniteError(
+                    f"{name} is {loss.item()} after {self.trainer.datamodule.env_steps} environment steps"
+                )
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's means of all tracked scalars against environment steps."""
+        means = {key: torch.stack(values).mean().item() for key, values in self.tracked.items()}
+        self.tracked.clear()
+        self.trainer.datamodule.log_metrics(means)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Leave the work to the `Evaluation` callback: episodes are no batches."""
+
+    test_step = validation_step
+
+    # Saving
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save, beside the weights, what restores the policy without a trainer, and the random generator."""
+        checkpoint["agent"] = {
+            "env": self.task.env,
+            "sizes": [self.task.observation_size, self.task.action_size, self.task.goal_size],
+            "hidden_sizes": list(self.hidden_sizes),
+            "clip": self.clip,
+            "min_std": self.min_std,
+            "generator": self.generator.get_state(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the random generator.
+
+        Raises:
+            UserError: the checkpoint is not ours, or of another task or shape.
+        """
+        saved = checkpoint.get("agent")
+        if saved is None:
+            raise UserError("ckpt_path names a checkpoint that mher_pl did not write; allowed: one of its own")
+        sizes = [self.task.observation_size, self.task.action_size, self.task.goal_size]
+        if [saved["env"], saved["sizes"], saved["hidden_sizes"]] != [self.task.env, sizes, list(self.hidden_sizes)]:
+            raise UserError(
+                f"ckpt_path names a checkpoint of {saved['env']} with observation, action, goal sizes {saved['sizes']} "
+                f"and layers {saved['hidden_sizes']}; allowed: one of {self.task.env} with {sizes} and {self.hidden_sizes}"
+            )
+        self.generator.set_state(saved["generator"])

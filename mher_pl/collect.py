@@ -1,0 +1,148 @@
+"""Collecting whole episodes with exploration around the actor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import gymnasium as gym
+import numpy as np
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch import nn
+from torchrl.collectors import Collector
+from torchrl.envs import GymWrapper
+
+from mher_pl.envs import make
+from mher_pl.errors import NonFiniteError, UserError
+from mher_pl.task import Task
+
+if TYPE_CHECKING:
+    from mher_pl.agent import Agent
+
+
+class SeededEpisodes(gym.Wrapper):
+    """Reset episode k of a run from a seed that only the run's seed and k decide.
+
+    So the environment has no state to save between episodes: a resumed run continues with the same episodes. A reset
+    before any step repeats the episode instead of skipping it, which makes the collector's early resets harmless.
+    """
+
+    def __init__(self, env: gym.Env, seed: int) -> None:
+        super().__init__(env)
+        self.seed, self.episode, self._started = seed, 0, False
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[dict, dict]:
+        """Begin the next episode; `seed` is ignored in favour of the episode's own."""
+        if self._started:
+            self.episode += 1
+            self._started = False
+        episode_seed = np.random.SeedSequence([self.seed, self.episode]).generate_state(1)[0]
+        return self.env.reset(seed=int(episode_seed), options=options)
+
+    def step(self, action: np.ndarray) -> tuple[dict, float, bool, bool, dict]:
+        """Step the environment."""
+        self._started = True
+        return self.env.step(action)
+
+
+class Exploration(nn.Module):
+    """The actor with Gaussian noise, and now and then a uniformly random action instead (Section 5.1).
+
+    Args:
+        agent: whose actor acts.
+        noise: standard deviation of the noise on actions in [-1, 1].
+        random_action_probability: chance of a uniform action.
+        generator: source of all randomness.
+    """
+
+    def __init__(
+        self, agent: Agent, noise: float, random_action_probability: float, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.act = agent.act  # a bound method, so that the agent is no submodule that the collector would copy
+        self.action_size = agent.task.action_size
+        self.noise, self.random_action_probability = noise, random_action_probability
+        self.generator = generator
+        self.always_random = False
+
+    def forward(self, step: TensorDictBase) -> TensorDictBase:
+        """Write `action` [action] for the current `observation` and `desired_goal`."""
+        draws = torch.rand(self.action_size + 1, generator=self.generator)
+        if self.always_random or draws[0] < self.random_action_probability:
+            action = 2.0 * draws[1:] - 1.0
+        else:
+            action = self.act(step["observation"].float(), step["desired_goal"].float())
+            action = action + self.noise * torch.randn(self.action_size, generator=self.generator)
+            action = action.clamp(-1.0, 1.0)
+        return step.set("action", action)
+
+
+class EpisodeCollector:
+    """TorchRL's `Collector`, one whole episode at a time, in the form that the replay stores."""
+
+    def __init__(
+        self, task: Task, env_kwargs: dict, agent: Agent, noise: float, random_action_probability: float, seed: int
+    ) -> None:
+        self.task = task
+        self.env = SeededEpisodes(make(task.env, **env_kwargs), seed)
+        self.exploration = Exploration(agent, noise, random_action_probability, torch.Generator().manual_seed(seed))
+        self.collector: Collector | None = None
+
+    def collect(self, random: bool = False) -> TensorDict:
+        """Run one episode, with uniformly random actions if `random`, and return it as the replay stores it.
+
+        Raises:
+            UserError: the environment ended the episode before its time limit.
+            NonFiniteError: an observation or action is NaN or infinite.
+        """
+        if self.collector is None:
+            self.collector = Collector(
+                GymWrapper(self.env),
+                self.exploration,
+                frames_per_batch=self.task.horizon,
+                total_frames=-1,
+                trust_policy=True,
+                track_traj_ids=False,
+            )
+            self.frames = iter(self.collector)
+        self.exploration.always_random = random
+        frames = next(self.frames)  # [T]
+        if frames["next", "done"][:-1].any():
+            raise UserError(
+                f"data.env is {self.task.env!r}, which ended an episode before its {self.task.horizon} steps; "
+                "allowed: environments whose episodes end by the time limit alone"
+            )
+        episode = TensorDict(
+            {
+                "observation": _states(frames, "observation"),
+                "achieved_goal": _states(frames, "achieved_goal"),
+                "desired_goal": frames["desired_goal"][0].float(),
+                "action": frames["action"].float(),
+            }
+        )
+        for key, value in episode.items():
+            if not torch.isfinite(value).all():
+                raise NonFiniteError(f"{key} of training episode {self.env.episode} is NaN or infinite")
+        return episode
+
+    def state_dict(self) -> dict:
+        """Return the number of the next episode and the state of the exploration's generator."""
+        # The next episode is already reset, but not stepped, once a whole one was collected.
+        return {"episode": self.env.episode, "generator": self.exploration.generator.get_state()}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Restore what `state_dict` returned, before the first episode is collected."""
+        self.env.episode = state["episode"]
+        self.exploration.generator.set_state(state["generator"])
+
+    def close(self) -> None:
+        """Close the environment."""
+        if self.collector is None:
+            self.env.close()
+        else:
+            self.collector.shutdown()
+
+
+def _states(frames: TensorDictBase, key: str) -> torch.Tensor:
+    """Join the T states before the actions and the last one after them, [T+1, size]."""
+    return torch.cat([frames[key], frames["next", key][-1:]]).float()

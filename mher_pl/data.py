@@ -1,0 +1,142 @@
+"""Episodes in, batches out: collection, replay and the dataset that training iterates over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from lightning import LightningDataModule
+from tensordict import TensorDict
+from torch.utils.data import DataLoader, IterableDataset
+
+from mher_pl.collect import EpisodeCollector
+from mher_pl.errors import UserError, require_at_least, require_int, require_probability
+from mher_pl.replay import EpisodeReplay
+from mher_pl.sampler import Sampler
+from mher_pl.task import inspect_task
+
+
+class EpisodeBatches(IterableDataset):
+    """An epoch: for each of its episodes collect, store, then yield the batches to learn from."""
+
+    def __init__(self, data: GoalDataModule) -> None:
+        self.data = data
+
+    def __iter__(self) -> Iterator[TensorDict]:
+        """Yield batches; the next episode is collected only after the last batch of this one was learned from."""
+        for _ in range(self.data.episodes_per_epoch):
+            self.data.collect()
+            for _ in range(self.data.batches_per_episode):
+                yield self.data.replay.sample(self.data.batch_size)
+
+    def __len__(self) -> int:
+        """Return the batches of an epoch; with a length Lightning fetches no batch ahead of time."""
+        return self.data.episodes_per_epoch * self.data.batches_per_episode
+
+
+class GoalDataModule(LightningDataModule):
+    """A goal environment as a stream of training batches.
+
+    Args:
+        env: id of a Gymnasium goal environment.
+        env_kwargs: arguments of the environment.
+        goal_indices: entries of the observation that make the achieved goal; null looks for them on real steps.
+        episodes_per_epoch: training episodes of an epoch.
+        batches_per_episode: batches learned from after each episode.
+        batch_size: transitions of a batch.
+        capacity: transitions that the replay holds.
+        sampler: which episodes are replayed.
+        noise: standard deviation of the exploration noise on actions in [-1, 1].
+        random_action_probability: chance of a uniformly random action.
+        seed: of environment, exploration and sampling.
+
+    Raises:
+        UserError: a value is out of range, or `env` is no usable goal environment.
+    """
+
+    def __init__(
+        self,
+        env: str,
+        env_kwargs: dict,
+        goal_indices: list[int] | None,
+        episodes_per_epoch: int,
+        batches_per_episode: int,
+        batch_size: int,
+        capacity: int,
+        sampler: Sampler,
+        noise: float,
+        random_action_probability: float,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        require_int("data.episodes_per_epoch", episodes_per_epoch, 1)
+        require_int("data.batches_per_episode", batches_per_episode, 1)
+        require_int("data.batch_size", batch_size, 1)
+        require_int("seed_everything", seed, 0)
+        require_at_least("data.noise", noise, 0.0)
+        require_probability("data.random_action_probability", random_action_probability)
+        self.task = inspect_task(env, env_kwargs, goal_indices)
+        if capacity < self.task.horizon:
+            raise UserError(
+                f"data.capacity is {capacity}; allowed: at least one episode of {env}, {self.task.horizon} transitions"
+            )
+        self.env_kwargs = env_kwargs
+        self.episodes_per_epoch, self.batches_per_episode = episodes_per_epoch, batches_per_episode
+        self.batch_size, self.capacity, self.sampler = batch_size, capacity, sampler
+        self.noise, self.random_action_probability, self.seed = noise, random_action_probability, seed
+        self.env_steps = 0
+
+    def setup(self, stage: str) -> None:
+        """Create replay and collector for training."""
+        if stage == "fit":
+            self.replay = EpisodeReplay(self.capacity, self.task.horizon, self.sampler, self.seed)
+            self.collector = EpisodeCollector(
+                self.task,
+                self.env_kwargs,
+                self.trainer.lightning_module,
+                self.noise,
+                self.random_action_probability,
+                self.seed,
+            )
+
+    def collect(self, random: bool = False) -> None:
+        """Collect one episode, with uniformly random actions if `random`, store it and show it to the agent."""
+        episode = self.collector.collect(random)
+        self.replay.add(episode)
+        self.env_steps += self.task.horizon
+        self.trainer.lightning_module.observe(episode)
+
+    def train_dataloader(self) -> EpisodeBatches:
+        """Return the epoch's batches."""
+        return EpisodeBatches(self)
+
+    def val_dataloader(self) -> DataLoader:
+        """Return one empty batch, so that Lightning runs its loop and with it the `Evaluation` callback."""
+        return DataLoader([torch.empty(0)])
+
+    test_dataloader = val_dataloader
+
+    def log_metrics(self, metrics: dict[str, float]) -> None:
+        """Log metrics against environment steps of training, warm-up included; Lightning's own step counts optimisers."""
+        for logger in self.trainer.loggers:
+            logger.log_metrics(metrics, step=self.env_steps)
+
+    def teardown(self, stage: str) -> None:
+        """Close the training environment."""
+        if stage == "fit":
+            self.collector.close()
+
+    def state_dict(self) -> dict:
+        """Return counters, replay, environment and generators as plain data."""
+        return {
+            "env_steps": self.env_steps,
+            "replay": self.replay.state_dict(),
+            "collector": self.collector.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Restore what `state_dict` returned; without training only the counter matters."""
+        self.env_steps = state["env_steps"]
+        if self.trainer.state.fn == "fit":
+            self.replay.load_state_dict(state["replay"])
+            self.collector.load_state_dict(state["collector"])

@@ -1,0 +1,101 @@
+"""The learned dynamics model m(s, a) of Section 4.1, as an ensemble."""
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mher_pl.errors import require_at_least, require_int, require_positive
+from mher_pl.normalizer import Normalizer
+from mher_pl.task import Task
+
+
+class EnsembleDynamics(nn.Module):
+    """Networks that predict the change of state, s' = s + m(s, a), averaged over the members (Eq. 4).
+
+    All members live in one stack of weights [E, in, out], so that a prediction is one batched product a layer.
+    Each member fits its own bootstrap resample of a batch, which keeps the members different.
+
+    Args:
+        members: networks in the ensemble; 1 is the paper's text, 3 its program.
+        hidden_sizes: units of each hidden layer.
+        lr: Adam's learning rate.
+        updates_per_batch: gradient steps on each replayed batch.
+        max_grad_norm: each member's gradient is scaled down to this norm.
+        min_std: floor of the standard deviations of inputs and targets.
+        clip: normalised inputs and targets are clipped to [-clip, clip].
+    """
+
+    def __init__(
+        self,
+        members: int,
+        hidden_sizes: list[int],
+        lr: float,
+        updates_per_batch: int,
+        max_grad_norm: float,
+        min_std: float,
+        clip: float,
+    ) -> None:
+        super().__init__()
+        require_int("model.dynamics.members", members, 1)
+        require_int("model.dynamics.updates_per_batch", updates_per_batch, 0)
+        require_positive("model.dynamics.lr", lr)
+        require_positive("model.dynamics.max_grad_norm", max_grad_norm)
+        require_at_least("model.dynamics.min_std", min_std, 0.0)
+        require_positive("model.dynamics.clip", clip)
+        for size in hidden_sizes:
+            require_int("model.dynamics.hidden_sizes", size, 1)
+        self.members, self.hidden_sizes, self.lr = members, hidden_sizes, lr
+        self.updates_per_batch, self.max_grad_norm = updates_per_batch, max_grad_norm
+        self.min_std, self.clip = min_std, clip
+
+    def build(self, task: Task) -> None:
+        """Create weights and statistics for the task's sizes."""
+        sizes = [task.observation_size + task.action_size, *self.hidden_sizes, task.observation_size]
+        shapes = list(zip(sizes[:-1], sizes[1:], strict=True))
+        self.weights = nn.ParameterList(torch.empty(self.members, *shape) for shape in shapes)  # [E, in, out]
+        self.biases = nn.ParameterList(torch.zeros(self.members, 1, fan_out) for _, fan_out in shapes)  # [E, 1, out]
+        for weight in self.weights:
+            for member in weight.data:
+                nn.init.xavier_uniform_(member)
+        self.input_normalizer = Normalizer(sizes[0], self.min_std, self.clip)
+        self.change_normalizer = Normalizer(sizes[-1], self.min_std, self.clip)
+
+    def observe(self, state: Tensor, action: Tensor, next_state: Tensor, reduce) -> None:
+        """Fold new transitions [N, obs], [N, action], [N, obs] into the statistics; `reduce` sums over workers."""
+        inputs = torch.cat([state, action], dim=-1)
+        self.input_normalizer.update(reduce(Normalizer.sums_of(inputs)))
+        self.change_normalizer.update(reduce(Normalizer.sums_of(next_state - state)))
+
+    def forward(self, state: Tensor, action: Tensor) -> Tensor:
+        """Predict the next states [B, obs] from states [B, obs] and actions [B, action]: the mean of the members."""
+        inputs = self.input_normalizer(torch.cat([state, action], dim=-1))
+        change = self._members(inputs.expand(self.members, -1, -1)).mean(dim=0)  # [B, obs]
+        return state + self.change_normalizer.inverse(change)
+
+    def loss(self, batch: TensorDict, generator: torch.Generator) -> Tensor:
+        """Mean absolute error of the normalised change of state, every member on its own resample of the batch.
+
+        Eq. 4 has the squared error; the authors' program, and we, the absolute one. Summed over the members, so that
+        each has the gradient it would have alone.
+        """
+        state, next_state = batch["observation"], batch["next", "observation"]
+        rows = len(state)
+        inputs = self.input_normalizer(torch.cat([state, batch["action"]], dim=-1))  # [B, obs + action]
+        change = self.change_normalizer(next_state - state)  # [B, obs]
+        resample = torch.randint(rows, (self.members, rows), generator=generator, device=state.device)  # [E, B]
+        return (self._members(inputs[resample]) - change[resample]).abs().mean(dim=(1, 2)).sum()
+
+    def clip_gradients(self) -> None:
+        """Scale each member's gradient down to `max_grad_norm`."""
+        gradients = [parameter.grad for parameter in self.parameters()]
+        squares = sum(gradient.square().sum(dim=(1, 2)) for gradient in gradients)  # [E]
+        scale = (self.max_grad_norm / squares.sqrt().clamp_min(1e-12)).clamp_max(1.0)
+        torch._foreach_mul_(gradients, [scale.view(-1, 1, 1)] * len(gradients))
+
+    def _members(self, inputs: Tensor) -> Tensor:
+        """Run every member on its inputs [E, B, in] and return [E, B, out]."""
+        hidden = inputs
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            hidden = F.relu(torch.baddbmm(bias, hidden, weight))
+        return torch.baddbmm(self.biases[-1], hidden, self.weights[-1])

@@ -1,0 +1,41 @@
+"""Actor and critic networks on normalised inputs."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def mlp(sizes: Sequence[int]) -> nn.Sequential:
+    """Build fully connected layers of `sizes` with ReLU between them, Xavier-uniform weights and zero biases."""
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        linear = nn.Linear(fan_in, fan_out)
+        nn.init.xavier_uniform_(linear.weight)
+        nn.init.zeros_(linear.bias)
+        layers += [linear, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+class Actor(nn.Module):
+    """Deterministic policy pi(s, g) with actions in [-1, 1] (Appendix D.1)."""
+
+    def __init__(self, input_size: int, action_size: int, hidden_sizes: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = mlp([input_size, *hidden_sizes, action_size])
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map normalised observations and goals [B, obs + goal] to actions [B, action]."""
+        return torch.tanh(self.layers(inputs))
+
+
+class Critic(nn.Module):
+    """Action value Q(s, a, g) (Appendix D.1)."""
+
+    def __init__(self, input_size: int, action_size: int, hidden_sizes: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = mlp([input_size + action_size, *hidden_sizes, 1])
+
+    def forward(self, inputs: Tensor, action: Tensor) -> Tensor:
+        """Map normalised observations and goals [B, obs + goal] and actions [B, action] to values [B]."""
+        return self.layers(torch.cat([inputs, action], dim=-1)).squeeze(-1)

@@ -1,0 +1,122 @@
+"""Relabelling: which goal a replayed transition is trained under."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from mher_pl.errors import require_at_least, require_int, require_probability
+
+if TYPE_CHECKING:
+    from mher_pl.mher import MHER
+    from mher_pl.task import Task
+
+
+class Relabel(ABC):
+    """Gives a replayed batch the goals, mask and rewards that it is trained with.
+
+    The result has, beside the replayed entries, `desired_goal` [B, goal] (the relabelled one where `relabelled` is
+    True), `relabelled` [B] (the rows whose goal changed: those the supervised loss learns from) and `reward` [B].
+    """
+
+    def check(self, task: Task) -> None:
+        """Raise `UserError` if the task lacks what this relabeller needs."""
+
+    @abstractmethod
+    def __call__(self, batch: TensorDict, agent: MHER, generator: torch.Generator) -> TensorDict:
+        """Relabel a batch; `agent` lends its policy and dynamics, `generator` all randomness."""
+
+
+def with_goals(batch: TensorDict, goals: Tensor, relabelled: Tensor, agent: MHER) -> TensorDict:
+    """Return the batch under `goals` [B, goal] where `relabelled` [B], with the reward recomputed for all rows.
+
+    The reward compares the goal with what was achieved AFTER the action (Algorithm 1, line 20).
+    """
+    desired_goal = torch.where(relabelled.unsqueeze(-1), goals, batch["desired_goal"])
+    relabelled_batch = batch.copy()
+    relabelled_batch["desired_goal"] = desired_goal
+    relabelled_batch["relabelled"] = relabelled
+    relabelled_batch["reward"] = agent.task.reward(batch["next", "achieved_goal"], desired_goal)
+    return relabelled_batch
+
+
+def choose_rows(batch: TensorDict, ratio: float, generator: torch.Generator) -> Tensor:
+    """Choose each row [B] with probability `ratio`."""
+    device = batch["desired_goal"].device
+    return torch.rand(len(batch), generator=generator, device=device) < ratio
+
+
+class Keep(Relabel):
+    """Train under the original goals (DDPG)."""
+
+    def __call__(self, batch: TensorDict, agent: MHER, generator: torch.Generator) -> TensorDict:
+        """Keep every goal."""
+        nowhere = torch.zeros(len(batch), dtype=torch.bool, device=batch["desired_goal"].device)
+        return with_goals(batch, batch["desired_goal"], nowhere, agent)
+
+
+class Future(Relabel):
+    """HER: a goal achieved later in the same episode (Section 3.2).
+
+    Args:
+        ratio: share of relabelled rows.
+    """
+
+    def __init__(self, ratio: float) -> None:
+        require_probability("model.relabel.ratio", ratio)
+        self.ratio = ratio
+
+    def __call__(self, batch: TensorDict, agent: MHER, generator: torch.Generator) -> TensorDict:
+        """Relabel with the replay's hindsight goals."""
+        return with_goals(batch, batch["hindsight_goal"], choose_rows(batch, self.ratio, generator), agent)
+
+
+class ModelBased(Relabel):
+    """MHER: a goal reached on a virtual path of the current policy through the dynamics model (Section 4.2).
+
+    Args:
+        ratio: share of relabelled rows.
+        steps: length n of the virtual path from s_{t+1}; 0 relabels with what s_{t+1} itself achieves.
+        noise: standard deviation of Gaussian noise on the virtual actions.
+    """
+
+    def __init__(self, ratio: float, steps: int, noise: float) -> None:
+        require_probability("model.relabel.ratio", ratio)
+        require_int("model.relabel.steps", steps, 0)
+        require_at_least("model.relabel.noise", noise, 0.0)
+        self.ratio, self.steps, self.noise = ratio, steps, noise
+
+    def check(self, task: Task) -> None:
+        """Raise `UserError` if the task has no state-to-goal map."""
+        task.require_phi("model.relabel ModelBased")
+
+    def __call__(self, batch: TensorDict, agent: MHER, generator: torch.Generator) -> TensorDict:
+        """Relabel with virtual achieved goals (Algorithm 1, lines 11 to 21)."""
+        relabelled = choose_rows(batch, self.ratio, generator)
+        goals = self.virtual_goals(batch, relabelled, agent, generator)
+        return with_goals(batch, goals, relabelled, agent)
+
+    @torch.no_grad()
+    def virtual_goals(self, batch: TensorDict, rows: Tensor, agent: MHER, generator: torch.Generator) -> Tensor:
+        """Draw a goal from the n + 1 states of each row's virtual path, s_{t+1} included; returns [B, goal].
+
+        A row's state is drawn first and its path followed no further than that state, which halves the work: row i
+        needs steps[i] steps of the model, and none where `rows` is False.
+        """
+        state, goal = batch["next", "observation"], batch["desired_goal"]
+        steps = torch.randint(self.steps + 1, (len(batch),), generator=generator, device=state.device) * rows  # [B]
+        steps, order = steps.sort(descending=True)
+        state, goal = state[order], goal[order]
+        going = (steps > torch.arange(self.steps, device=steps.device).unsqueeze(-1)).sum(dim=1)  # [n] rows still going
+        for k in going.tolist():
+            if k == 0:
+                break
+            action = agent.target_act(state[:k], goal[:k])
+            noise = torch.randn(action.shape, generator=generator, device=action.device)
+            action = (action + self.noise * noise).clamp(-1.0, 1.0)
+            state = torch.cat([agent.dynamics(state[:k], action), state[k:]])
+        return agent.task.phi(state)[order.argsort()]

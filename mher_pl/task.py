@@ -1,0 +1,153 @@
+"""What an agent must know of a goal-reaching task."""
+
+from collections.abc import Callable
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from mher_pl.envs import make
+from mher_pl.errors import UserError
+
+GOAL_KEYS = ("observation", "achieved_goal", "desired_goal")
+PROBE_STEPS = 20  # real steps on which phi is looked for: enough for every coordinate to move
+
+
+class Task:
+    """Sizes, episode length, state-to-goal map phi and reward function of a goal environment.
+
+    Args:
+        env: Gymnasium id.
+        horizon: steps of an episode.
+        observation_size: entries of an observation.
+        action_size: entries of an action, each in [-1, 1].
+        goal_size: entries of a goal.
+        goal_indices: the observation entries that make the achieved goal, phi(s) = s[goal_indices]; None where the
+            achieved goal is no part of the observation.
+        compute_reward: the environment's own reward of achieved goals [B, goal] under desired goals [B, goal].
+    """
+
+    # No dataclass: the command line would ask for each of its fields.
+    def __init__(
+        self,
+        env: str,
+        horizon: int,
+        observation_size: int,
+        action_size: int,
+        goal_size: int,
+        goal_indices: tuple[int, ...] | None,
+        compute_reward: Callable[[np.ndarray, np.ndarray, dict], np.ndarray],
+    ) -> None:
+        self.env, self.horizon = env, horizon
+        self.observation_size, self.action_size, self.goal_size = observation_size, action_size, goal_size
+        self.goal_indices, self.compute_reward = goal_indices, compute_reward
+
+    def phi(self, states: Tensor) -> Tensor:
+        """Map states [..., obs] to the goals they achieve [..., goal] (Section 3.1)."""
+        return states[..., self.goal_indices]
+
+    def reward(self, achieved_goal: Tensor, desired_goal: Tensor) -> Tensor:
+        """Recompute the task's own reward [B] of achieved [B, goal] under desired goals [B, goal] (Eq. 1)."""
+        reward = self.compute_reward(achieved_goal.numpy(force=True), desired_goal.numpy(force=True), {})
+        return torch.as_tensor(reward, dtype=torch.float32, device=achieved_goal.device)
+
+    def require_phi(self, user: str) -> None:
+        """Raise `UserError` if `user`, the setting that needs it, has no state-to-goal map to work with."""
+        if self.goal_indices is None:
+            raise UserError(
+                f"{user} needs the state-to-goal map, but the achieved goal of {self.env} is no part of its "
+                "observation; allowed: data.goal_indices naming the entries, or a relabeller without a model"
+            )
+
+
+def inspect_task(env: str, env_kwargs: dict, goal_indices: list[int] | None) -> Task:
+    """Make the environment once and read its `Task` off it.
+
+    Raises:
+        UserError: `env` is unknown, is no goal environment, has no fixed episode length or no vectorised
+            `compute_reward`, or `goal_indices` do not give its achieved goal.
+    """
+    try:
+        probe = make(env, **env_kwargs)
+    except (gym.error.Error, ModuleNotFoundError) as error:
+        raise UserError(f"data.env is {env!r}; allowed: the id of a Gymnasium goal environment ({error})") from error
+    except TypeError as error:
+        raise UserError(f"data.env_kwargs is {env_kwargs!r}; allowed: arguments of {env} ({error})") from error
+    try:
+        _require_goal_env(env, probe)
+        sizes = {key: probe.observation_space[key].shape[0] for key in GOAL_KEYS}
+        horizon = probe.spec.max_episode_steps if probe.spec is not None else None
+        if horizon is None:
+            raise UserError(f"data.env is {env!r}, whose episodes have no fixed length; allowed: max_episode_steps set")
+        _require_vectorised_reward(env, probe, sizes["achieved_goal"])
+        return Task(
+            env=env,
+            horizon=horizon,
+            observation_size=sizes["observation"],
+            action_size=probe.action_space.shape[0],
+            goal_size=sizes["achieved_goal"],
+            goal_indices=_find_goal_indices(probe, goal_indices),
+            compute_reward=probe.unwrapped.compute_reward,
+        )
+    finally:
+        probe.close()
+
+
+def _require_goal_env(name: str, env: gym.Env) -> None:
+    space = env.observation_space
+    is_goal_env = isinstance(space, spaces.Dict) and all(
+        key in space.spaces and isinstance(space[key], spaces.Box) and len(space[key].shape) == 1 for key in GOAL_KEYS
+    )
+    if not is_goal_env:
+        raise UserError(
+            f"data.env is {name!r}, which is no goal environment; allowed: one whose observation is a Dict of the "
+            "vectors observation, achieved_goal and desired_goal"
+        )
+    if not isinstance(env.action_space, spaces.Box) or len(env.action_space.shape) != 1:
+        raise UserError(f"data.env is {name!r} with {env.action_space}; allowed: an action space that is a vector Box")
+
+
+def _require_vectorised_reward(name: str, env: gym.Env, goal_size: int) -> None:
+    goals = np.zeros((3, goal_size))
+    try:
+        shape = np.shape(env.unwrapped.compute_reward(goals, goals, {}))
+    except Exception as error:
+        raise UserError(
+            f"data.env is {name!r}, whose compute_reward fails on a batch of goals ({type(error).__name__}: {error}); "
+            "allowed: compute_reward(achieved [B, goal], desired [B, goal], info) -> [B]"
+        ) from error
+    if shape != (3,):
+        raise UserError(
+            f"data.env is {name!r}, whose compute_reward gives shape {shape} for 3 goals; allowed: a vectorised "
+            "compute_reward(achieved [B, goal], desired [B, goal], info) -> [B]"
+        )
+
+
+def _find_goal_indices(env: gym.Env, given: list[int] | None) -> tuple[int, ...] | None:
+    """Find the observation entries that equal the achieved goal on random steps, or check the `given` ones."""
+    observation, _ = env.reset(seed=0)
+    env.action_space.seed(0)
+    seen = [observation]
+    for _ in range(min(PROBE_STEPS, env.spec.max_episode_steps)):
+        seen.append(env.step(env.action_space.sample())[0])
+    states = np.stack([o["observation"] for o in seen])  # [T+1, obs]
+    goals = np.stack([o["achieved_goal"] for o in seen])  # [T+1, goal]
+
+    if given is not None:
+        in_range = len(given) == goals.shape[1] and all(0 <= i < states.shape[1] for i in given)
+        if not in_range or not np.allclose(states[:, given], goals, atol=1e-6):
+            raise UserError(
+                f"data.goal_indices is {given}; allowed: {goals.shape[1]} entries from 0 to {states.shape[1] - 1} at which "
+                "the observation equals the achieved goal"
+            )
+        return tuple(given)
+
+    indices: list[int] = []
+    for column in goals.T:
+        equal = [i for i in range(states.shape[1]) if i not in indices and np.allclose(states[:, i], column, atol=1e-6)]
+        if not equal:
+            return None
+        indices.append(equal[0])
+    return tuple(indices)
