@@ -22,7 +22,7 @@ class GoalVectorEnv(VectorEnv):
     the copies with s, s + 1, ...; options are `desired_goal` ([goal] or [N, goal]) and `reset_mask` ([N] of bool).
 
     A task is a subclass that sets `threshold` and implements the hooks `_reset_copy`, `_advance` and `_read`, and
-    `_frame` where it can be drawn.
+    `_draw` where it can be drawn.
     """
 
     metadata: ClassVar[dict[str, Any]] = {
@@ -69,16 +69,20 @@ class GoalVectorEnv(VectorEnv):
     def _reset_copy(self, copy: int, rng: np.random.Generator) -> ArrayLike:
         """Put one copy into an initial state and return its goal, [goal]."""
 
+    def _place_goal(self, copy: int, goal: ArrayLike) -> None:
+        """Give one copy another goal, [goal], than the one its reset returned."""
+        self.goals[copy] = goal
+
     @abstractmethod
-    def _advance(self, actions: Array) -> None:
+    def _advance(self, actions: NDArray[np.floating]) -> None:
         """Apply actions [N, action], already clipped to the action space, for one step of every copy."""
 
     @abstractmethod
     def _read(self) -> tuple[Array, Array]:
         """Return fresh arrays: observation [N, obs] and achieved goal [N, goal]."""
 
-    def _frame(self, copy: int) -> NDArray[np.uint8]:
-        """Draw one copy, [height, width, 3]."""
+    def _draw(self, copy: int, render_mode: str) -> NDArray[np.uint8] | None:
+        """Return a picture of one copy, [height, width, 3], or show it in a window where the mode is `human`."""
         raise NotImplementedError(f"{type(self).__name__} cannot be drawn")
 
     # Gymnasium's side
@@ -103,7 +107,7 @@ class GoalVectorEnv(VectorEnv):
                 self.rngs[copy], self._seeds[copy] = seeding.np_random(copy_seed)
             self.goals[copy] = self._reset_copy(copy, self.rngs[copy])
             if goals is not None:
-                self.goals[copy] = goals[copy]
+                self._place_goal(copy, goals[copy])
         self._elapsed[mask] = 0
         self._needs_reset[mask] = False
         observation, achieved = self._read()
@@ -141,12 +145,12 @@ class GoalVectorEnv(VectorEnv):
         return (distance <= self.threshold).astype(np.float32) - np.float32(1)
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
-        """Draw every copy; a window shows the first one only."""
-        if self.render_mode is None:
-            return None
+        """Return a picture of every copy."""
+        if self.render_mode == "rgb_array":
+            return tuple(self._draw(copy, "rgb_array") for copy in range(self.num_envs))
         if self.render_mode == "human":
-            raise error.UnsupportedMode("a batch is drawn with render_mode='rgb_array'; a window shows one environment")
-        return tuple(self._frame(copy) for copy in range(self.num_envs))
+            raise error.UnsupportedMode("a window shows a single environment; a batch is drawn by 'rgb_array'")
+        return None
 
     @property
     def np_random(self) -> tuple[np.random.Generator | None, ...]:
@@ -166,8 +170,10 @@ class GoalVectorEnv(VectorEnv):
     def _batch(self, observation: Array, achieved: Array) -> Batch:
         return {"observation": observation, "achieved_goal": achieved, "desired_goal": self.goals.copy()}
 
-    def _checked_actions(self, actions: ArrayLike) -> Array:
-        actions = np.asarray(actions, dtype=np.float64)
+    def _checked_actions(self, actions: ArrayLike) -> NDArray[np.floating]:
+        actions = np.asarray(actions)
+        if actions.dtype.kind != "f":
+            actions = actions.astype(np.float64)
         if actions.shape != self.action_space.shape:
             raise error.InvalidAction(f"the action has shape {actions.shape}; allowed: {self.action_space.shape}")
         if np.isnan(actions).any():
@@ -228,7 +234,7 @@ class GoalEnv(gymnasium.Env):
 
     def step(self, action: ArrayLike) -> tuple[dict[str, Array], float, bool, bool, dict[str, Any]]:
         """Advance by one control step; the episode's end is the `TimeLimit` wrapper's business."""
-        action = np.asarray(action, dtype=np.float64)
+        action = np.asarray(action)
         if action.shape != self.action_space.shape:
             raise error.InvalidAction(f"the action has shape {action.shape}; allowed: {self.action_space.shape}")
         observations, rewards, _, _, infos = self.batch.step(action[None])
@@ -253,7 +259,7 @@ class GoalEnv(gymnasium.Env):
 
     def render(self) -> NDArray[np.uint8] | None:
         """Draw the environment: [height, width, 3] for `rgb_array`, a window for `human`."""
-        return self.batch._frame(0) if self.render_mode == "rgb_array" else None
+        return None if self.render_mode is None else self.batch._draw(0, self.render_mode)
 
     def close(self) -> None:
         """Release what the drawing holds."""

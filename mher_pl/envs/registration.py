@@ -16,6 +16,7 @@ EPISODE_STEPS = 100  # the paper's episode length, on every task of it
 TASKS = {  # id: (module, class of the single environment, class of the batch)
     "mher_pl/Point2DLarge-v1": ("mher_pl.envs.point2d", "Point2DEnv", "Point2DVectorEnv"),
     "mher_pl/Point2DFourRoom-v1": ("mher_pl.envs.point2d", "FourRoomEnv", "FourRoomVectorEnv"),
+    "mher_pl/Reacher-v1": ("mher_pl.envs.reacher", "ReacherEnv", "ReacherVectorEnv"),
 }
 # Ids of other packages whose episodes have another length here than there.
 EPISODE_STEPS_OF_OTHERS = {"FetchReach-v4": EPISODE_STEPS}

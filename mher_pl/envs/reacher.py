@@ -1,0 +1,94 @@
+"""Reacher as a goal-reaching task: a two-joint arm in the plane brings its fingertip to a target."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gymnasium.envs.mujoco
+import mujoco
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import ArrayLike
+
+from mher_pl.envs.batch import CORES, MujocoVectorEnv
+from mher_pl.envs.goal import Array, GoalEnv
+
+MODEL = Path(gymnasium.envs.mujoco.__file__).parent / "assets" / "reacher.xml"
+GOAL_RADIUS = 0.2
+ARM_LENGTH = 0.21
+
+
+class ReacherVectorEnv(MujocoVectorEnv):
+    """Gymnasium's Reacher with its older observation of 11 numbers and the target as the goal.
+
+    Observation: cosine (2) and sine (2) of the joint angles, the episode's own target (2), joint velocities (2), the
+    fingertip's position in the plane (2), which is the achieved goal, and its height above the target (1).
+    """
+
+    metadata = MujocoVectorEnv.metadata | {"render_fps": 50}
+    threshold = 0.02
+    camera: ClassVar[dict[str, Any]] = {"trackbodyid": 0, "distance": 1.0, "elevation": -60.0}
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int | None = None,
+        render_mode: str | None = None,
+        threads: int = CORES,
+    ):
+        """Load the model that gymnasium ships."""
+        reach = ARM_LENGTH + 0.01
+        super().__init__(
+            num_envs,
+            mujoco.MjModel.from_xml_path(str(MODEL)),
+            substeps=2,  # of 0.01 s
+            observation_space=spaces.Dict(
+                observation=spaces.Box(-np.inf, np.inf, shape=(11,), dtype=np.float64),
+                achieved_goal=spaces.Box(-reach, reach, shape=(2,), dtype=np.float64),
+                desired_goal=spaces.Box(-GOAL_RADIUS, GOAL_RADIUS, shape=(2,), dtype=np.float64),
+            ),
+            action_space=spaces.Box(-1.0, 1.0, shape=(2,), dtype=np.float32),
+            max_episode_steps=max_episode_steps,
+            render_mode=render_mode,
+            threads=threads,
+        )
+        fingertip, target = self.model.body("fingertip").id, self.model.body("target").id
+        # Rows of the batch and views of each copy's arrays, so that a step makes no array of its own.
+        self._state = np.zeros((self.num_envs, 10))  # angles 2, target 2, velocities 2, fingertip 3, target height 1
+        self._noted = [(row[0:4], row[4:6], row[6:9], row[9:10]) for row in self._state]
+        self._views = [(d.qpos, d.qvel[:2], d.xpos[fingertip], d.xpos[target, 2:]) for d in self.datas]
+
+    def _reset_data(self, copy: int, data: mujoco.MjData, rng: np.random.Generator) -> Array:
+        # Drawn in the order of gymnasium's Reacher, so that a seed gives the same episode in both.
+        mujoco.mj_resetData(self.model, data)
+        angles = rng.uniform(-0.1, 0.1, size=4)[:2]
+        while True:
+            goal = rng.uniform(-GOAL_RADIUS, GOAL_RADIUS, size=2)
+            if np.linalg.norm(goal) < GOAL_RADIUS:
+                break
+        data.qpos[:2], data.qpos[2:] = self.model.qpos0[:2] + angles, goal
+        data.qvel[:2] = rng.uniform(-0.005, 0.005, size=4)[:2]
+        mujoco.mj_forward(self.model, data)
+        return goal
+
+    def _place_goal(self, copy: int, goal: ArrayLike) -> None:
+        super()._place_goal(copy, goal)
+        self.datas[copy].qpos[2:] = goal  # the target is part of the observation
+        mujoco.mj_forward(self.model, self.datas[copy])
+        self._measure(copy, self.datas[copy])
+
+    def _measure(self, copy: int, data: mujoco.MjData) -> None:
+        for noted, view in zip(self._noted[copy], self._views[copy], strict=True):
+            noted[:] = view
+
+    def _read(self) -> tuple[Array, Array]:
+        angles, target, velocities, fingertip, height = np.split(self._state, (2, 4, 6, 9), axis=1)
+        plane = fingertip[:, :2]
+        parts = [np.cos(angles), np.sin(angles), target, velocities, plane, fingertip[:, 2:] - height]
+        return np.concatenate(parts, axis=1), plane.copy()
+
+
+class ReacherEnv(GoalEnv):
+    """One Reacher."""
+
+    metadata = GoalEnv.metadata | {"render_fps": 50}
+    batch_class = ReacherVectorEnv
