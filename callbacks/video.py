@@ -56,7 +56,7 @@ class Video(Callback):
             env.close()
         except Exception as error:
             raise UserError(
-                f"the video callback cannot render {agent.task.env} ({type(error).__name__}: {error}); allowed: a machine "
-                "with headless rendering, for example the system package libegl1 and the variable MUJOCO_GL=egl"
+                f"the video callback cannot render {agent.task.env} ({type(error).__name__}: {error}); allowed: a "
+                "machine with headless rendering, for example the system package libegl1 and the variable MUJOCO_GL=egl"
             ) from error
         return np.stack(frames)

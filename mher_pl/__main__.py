@@ -8,7 +8,8 @@ USAGE = """\
 usage: python -m mher_pl COMMAND [options]
 
 train and evaluate (options and their meaning: COMMAND --help, configs/*.yaml)
-  fit       --config configs/fetch.yaml [--config configs/algorithms/her.yaml] [--data.batch_size 128] [--ckpt_path last]
+  fit       --config configs/fetch.yaml [--config configs/algorithms/her.yaml] [--data.batch_size 128]
+  fit       --config configs/fetch.yaml --ckpt_path last      (continue an interrupted run)
   validate  --config configs/fetch.yaml --ckpt_path RUN/checkpoints/last.ckpt
   test      --config configs/fetch.yaml --ckpt_path RUN/checkpoints/last.ckpt [--evaluation.episodes 500]
 

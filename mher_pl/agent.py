@@ -161,6 +161,7 @@ class Agent(LightningModule, ABC):
         if [saved["env"], saved["sizes"], saved["hidden_sizes"]] != [self.task.env, sizes, list(self.hidden_sizes)]:
             raise UserError(
                 f"ckpt_path names a checkpoint of {saved['env']} with observation, action, goal sizes {saved['sizes']} "
-                f"and layers {saved['hidden_sizes']}; allowed: one of {self.task.env} with {sizes} and {self.hidden_sizes}"
+                f"and layers {saved['hidden_sizes']}; allowed: one of {self.task.env} with {sizes} and "
+                f"{self.hidden_sizes}"
             )
         self.generator.set_state(saved["generator"])

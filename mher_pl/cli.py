@@ -133,4 +133,5 @@ def quiet() -> None:
     """Silence what a user can do nothing about."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("torchrl").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")

@@ -103,6 +103,7 @@ class EpisodeCollector:
                 total_frames=-1,
                 trust_policy=True,
                 track_traj_ids=False,
+                auto_register_policy_transforms=False,
             )
             self.frames = iter(self.collector)
         self.exploration.always_random = random

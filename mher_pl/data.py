@@ -117,7 +117,7 @@ class GoalDataModule(LightningDataModule):
     test_dataloader = val_dataloader
 
     def log_metrics(self, metrics: dict[str, float]) -> None:
-        """Log metrics against environment steps of training, warm-up included; Lightning's own step counts optimisers."""
+        """Log metrics against environment steps, warm-up included; Lightning's own step counts optimiser steps."""
         for logger in self.trainer.loggers:
             logger.log_metrics(metrics, step=self.env_steps)
 

@@ -1,5 +1,7 @@
 """The learned dynamics model m(s, a) of Section 4.1, as an ensemble."""
 
+from itertools import pairwise
+
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
@@ -52,7 +54,7 @@ class EnsembleDynamics(nn.Module):
     def build(self, task: Task) -> None:
         """Create weights and statistics for the task's sizes."""
         sizes = [task.observation_size + task.action_size, *self.hidden_sizes, task.observation_size]
-        shapes = list(zip(sizes[:-1], sizes[1:], strict=True))
+        shapes = list(pairwise(sizes))
         self.weights = nn.ParameterList(torch.empty(self.members, *shape) for shape in shapes)  # [E, in, out]
         self.biases = nn.ParameterList(torch.zeros(self.members, 1, fan_out) for _, fan_out in shapes)  # [E, 1, out]
         for weight in self.weights:

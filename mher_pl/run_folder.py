@@ -7,7 +7,7 @@ from mher_pl.errors import UserError
 
 
 def new_run_folder(root: Path, task: str, algorithm: str, seed: int) -> Path:
-    """Return the folder of a new run; `seed_0-2`, `seed_0-3` ... where earlier runs are, which are never overwritten."""
+    """Return the folder of a new run: `seed_0`, or `seed_0-2` and so on beside earlier runs, which stay."""
     name, number = f"seed_{seed}", 1
     while (folder := root / task / algorithm / name).exists():
         number += 1

@@ -139,8 +139,8 @@ def _find_goal_indices(env: gym.Env, given: list[int] | None) -> tuple[int, ...]
         in_range = len(given) == goals.shape[1] and all(0 <= i < states.shape[1] for i in given)
         if not in_range or not np.allclose(states[:, given], goals, atol=1e-6):
             raise UserError(
-                f"data.goal_indices is {given}; allowed: {goals.shape[1]} entries from 0 to {states.shape[1] - 1} at which "
-                "the observation equals the achieved goal"
+                f"data.goal_indices is {given}; allowed: {goals.shape[1]} entries from 0 to {states.shape[1] - 1} at "
+                "which the observation equals the achieved goal"
             )
         return tuple(given)
 
