@@ -57,7 +57,6 @@ class MherCLI(LightningCLI):
             datamodule_class=GoalDataModule,
             subclass_mode_model=True,
             seed_everything_default=0,
-            trainer_defaults={"callbacks": [Timing(), Progress(), RunCheckpoint()]},
             save_config_callback=SaveRunConfig,
             save_config_kwargs={"overwrite": True},
             auto_configure_optimizers=False,
@@ -106,6 +105,12 @@ class MherCLI(LightningCLI):
                 self.config_init[self.subcommand]["ckpt_path"] = str(folder / "checkpoints" / "last.ckpt")
         else:
             kwargs["logger"] = False
+        callbacks = [Timing()]
+        if config["enable_progress_bar"] is not False:
+            callbacks.append(Progress())
+        if config["enable_checkpointing"] is not False:
+            callbacks.append(RunCheckpoint())
+        kwargs["callbacks"] = [*(config["callbacks"] or []), *callbacks]
         return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:

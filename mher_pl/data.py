@@ -57,7 +57,7 @@ class GoalDataModule(LightningDataModule):
     def __init__(
         self,
         env: str,
-        env_kwargs: dict,
+        env_kwargs: dict[str, bool | int | float | str | list | None],
         goal_indices: list[int] | None,
         episodes_per_epoch: int,
         batches_per_episode: int,
