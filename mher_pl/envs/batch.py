@@ -46,7 +46,7 @@ class MujocoVectorEnv(GoalVectorEnv):
     - whole-batch hooks, called once a step: `_controls` turns actions [N, action] into what `_apply` needs, and `_read`
       turns what `_measure` noted into the observation [N, obs] and the achieved goal [N, goal];
     - one-copy hooks, called in a thread for each copy and kept as short as can be: `_apply` before the physics,
-      `_measure` after it (and after a reset). They touch only their own copy's `MjData` and rows.
+      `_settle` after it, `_measure` last (and after a reset). They touch only their own copy's `MjData` and rows.
 
     `_reset_data` puts one `MjData` in an initial state and returns the goal; a reset that simulates should do so once
     and copy the outcome. Arrays of an `MjData` stay where they are, so views of them (`data.qpos`) can be kept.
@@ -88,12 +88,15 @@ class MujocoVectorEnv(GoalVectorEnv):
         """Set what drives the physics of one copy."""
         data.ctrl[:] = control
 
+    def _settle(self, copy: int, data: mujoco.MjData) -> None:
+        """Correct the state of one copy after the physics, where the task does so."""
+
     @abstractmethod
     def _measure(self, copy: int, data: mujoco.MjData) -> None:
         """Note what the observation of one copy needs."""
 
     def _mark_goal(self, copy: int, scene: mujoco.MjData) -> None:
-        """Show the goal of one copy in `scene`, a state that is only drawn."""
+        """Show the goal of one copy in `scene`, a state that is only drawn: move a site (`scene.site_xpos`) there."""
 
     def _reset_copy(self, copy: int, rng: np.random.Generator) -> ArrayLike:
         goal = self._reset_data(copy, self.datas[copy], rng)
@@ -103,13 +106,14 @@ class MujocoVectorEnv(GoalVectorEnv):
     def _advance(self, actions: NDArray[np.floating]) -> None:
         controls = self._controls(actions)
         model, datas, substeps = self.model, self.datas, self.substeps
-        apply, measure, mj_step = self._apply, self._measure, mujoco.mj_step
+        apply, settle, measure, mj_step = self._apply, self._settle, self._measure, mujoco.mj_step
 
         def work(copies: Iterator[int]) -> None:
             for copy in copies:
                 data = datas[copy]
                 apply(copy, data, controls[copy])
                 mj_step(model, data, substeps)
+                settle(copy, data)
                 measure(copy, data)
 
         share(work, self.num_envs, self.threads)
@@ -122,8 +126,8 @@ class MujocoVectorEnv(GoalVectorEnv):
             self._renderer = MujocoRenderer(self.model, self._scene, self.camera, self.size, self.size)
         # A state of its own: `mj_forward` would change the warm start, and with it the copy's next steps.
         mujoco.mj_copyData(self._scene, self.model, self.datas[copy])
-        self._mark_goal(copy, self._scene)
         mujoco.mj_forward(self.model, self._scene)
+        self._mark_goal(copy, self._scene)
         return self._renderer.render(render_mode)
 
     def close_extras(self, **kwargs: Any) -> None:

@@ -135,12 +135,7 @@ class GoalVectorEnv(VectorEnv):
         self, achieved_goal: ArrayLike, desired_goal: ArrayLike, info: Any = None
     ) -> NDArray[np.float32]:
         """Return 0 where the goal is reached and -1 elsewhere, [...], for goals [..., goal]."""
-        achieved, desired = np.asarray(achieved_goal), np.asarray(desired_goal)
-        if achieved.shape != desired.shape or achieved.shape[-1:] != self.goals.shape[-1:]:
-            raise error.Error(
-                f"achieved_goal has shape {achieved.shape} and desired_goal {desired.shape}; "
-                f"allowed: the same shape, ending in {self.goals.shape[-1]}"
-            )
+        achieved, desired = self._checked_pair(achieved_goal, desired_goal)
         distance = np.linalg.norm(achieved - desired, axis=-1)
         return (distance <= self.threshold).astype(np.float32) - np.float32(1)
 
@@ -180,6 +175,15 @@ class GoalVectorEnv(VectorEnv):
             copies = np.flatnonzero(np.isnan(actions).any(axis=-1))[:5].tolist()
             raise error.InvalidAction(f"the action holds NaN in copies {copies}; allowed: numbers")
         return actions
+
+    def _checked_pair(self, achieved_goal: ArrayLike, desired_goal: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+        achieved, desired = np.asarray(achieved_goal), np.asarray(desired_goal)
+        if achieved.shape != desired.shape or achieved.shape[-1:] != self.goals.shape[-1:]:
+            raise error.Error(
+                f"achieved_goal has shape {achieved.shape} and desired_goal {desired.shape}; "
+                f"allowed: the same shape, ending in {self.goals.shape[-1]}"
+            )
+        return achieved, desired
 
     def _checked_seeds(self, seed: int | list[int | None] | None) -> list[int | None]:
         if seed is None:

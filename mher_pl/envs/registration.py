@@ -16,12 +16,17 @@ EPISODE_STEPS = 100  # the paper's episode length, on every task of it
 TASKS = {  # id: (module, class of the single environment, class of the batch)
     "mher_pl/Point2DLarge-v1": ("mher_pl.envs.point2d", "Point2DEnv", "Point2DVectorEnv"),
     "mher_pl/Point2DFourRoom-v1": ("mher_pl.envs.point2d", "FourRoomEnv", "FourRoomVectorEnv"),
+    "mher_pl/SawyerReachXYZ-v1": ("mher_pl.envs.sawyer", "SawyerReachEnv", "SawyerReachVectorEnv"),
     "mher_pl/Reacher-v1": ("mher_pl.envs.reacher", "ReacherEnv", "ReacherVectorEnv"),
 }
 # Ids of other packages whose episodes have another length here than there.
 EPISODE_STEPS_OF_OTHERS = {"FetchReach-v4": EPISODE_STEPS}
 # Ids of other packages that have a batched form here: id -> its entry point.
-BATCHED: dict[str, str] = {}
+BATCHED = {
+    f"Fetch{task}{reward}-v4": "mher_pl.envs.fetch:FetchVectorEnv"
+    for task in ("Reach", "Push", "PickAndPlace", "Slide")
+    for reward in ("", "Dense")
+}
 
 _told: set[str] = set()
 
@@ -61,15 +66,10 @@ def make_vec(id: str, num_envs: int = 1, **kwargs: Any) -> VectorEnv:
         return gymnasium.make_vec(id, num_envs=num_envs, vectorization_mode="vector_entry_point", **kwargs)
     if spec.id in BATCHED:
         kwargs.setdefault("max_episode_steps", EPISODE_STEPS_OF_OTHERS.get(spec.id, spec.max_episode_steps))
-        creator = load_env_creator(BATCHED[spec.id])
-        env, slow = creator(spec, num_envs=num_envs, **kwargs)
-        if env is not None:
-            return env
-    else:
-        slow = "it has no batched form here"
+        return load_env_creator(BATCHED[spec.id])(spec.id, num_envs=num_envs, **kwargs)
     if spec.id not in _told:
         _told.add(spec.id)
-        log.warning("%s takes the slow path, its copies stepped one after another: %s", spec.id, slow)
+        log.warning("%s takes the slow path: it has no batched form, so its copies are stepped one by one", spec.id)
     single: Callable[[], gymnasium.Env] = partial(make, id, **kwargs)
     return SyncVectorEnv([single] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
 

@@ -43,7 +43,7 @@ def test_the_slow_path_is_told_once_and_steps_any_goal_environment(caplog):
     with caplog.at_level(logging.WARNING):
         envs = [mher_pl.make_vec("PointMaze_UMaze-v3", num_envs=2, max_episode_steps=2) for _ in range(2)]
     assert [record.message for record in caplog.records if "slow path" in record.message] == [
-        "PointMaze_UMaze-v3 takes the slow path, its copies stepped one after another: it has no batched form here"
+        "PointMaze_UMaze-v3 takes the slow path: it has no batched form, so its copies are stepped one by one"
     ]
     env = envs[0]
     env.reset(seed=0)
