@@ -14,7 +14,8 @@ from mher_pl.envs.goal import Array, GoalEnv
 
 MODEL = Path(gymnasium.envs.mujoco.__file__).parent / "assets" / "reacher.xml"
 GOAL_RADIUS = 0.2
-ARM_LENGTH = 0.21
+REACH = 0.22  # the fingertip is 0.21 from the base at most
+SPEED = 500.0  # the joints' damping keeps them near 200 rad/s at full torque
 
 
 class ReacherVectorEnv(MujocoVectorEnv):
@@ -36,14 +37,14 @@ class ReacherVectorEnv(MujocoVectorEnv):
         threads: int = CORES,
     ):
         """Load the model that gymnasium ships."""
-        reach = ARM_LENGTH + 0.01
+        bounds = np.array([1.0] * 4 + [GOAL_RADIUS] * 2 + [SPEED] * 2 + [REACH] * 2 + [0.01])
         super().__init__(
             num_envs,
             mujoco.MjModel.from_xml_path(str(MODEL)),
             substeps=2,  # of 0.01 s
             observation_space=spaces.Dict(
-                observation=spaces.Box(-np.inf, np.inf, shape=(11,), dtype=np.float64),
-                achieved_goal=spaces.Box(-reach, reach, shape=(2,), dtype=np.float64),
+                observation=spaces.Box(-bounds, bounds, dtype=np.float64),
+                achieved_goal=spaces.Box(-REACH, REACH, shape=(2,), dtype=np.float64),
                 desired_goal=spaces.Box(-GOAL_RADIUS, GOAL_RADIUS, shape=(2,), dtype=np.float64),
             ),
             action_space=spaces.Box(-1.0, 1.0, shape=(2,), dtype=np.float32),
