@@ -1,0 +1,96 @@
+"""The figure of learning curves: one panel a task, the median and interquartile range over seeds."""
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+
+import numpy as np
+from matplotlib.figure import Figure
+
+# A method looks the same in every panel of every figure. Colours: Okabe and Ito's, told apart with every form of
+# colour blindness. The line says the family: solid for the paper's Figure 2, dashed for variants of goals and losses,
+# dash-dotted for methods that train on a model's transitions.
+SOLID, DASHED, DASHDOT, DOTTED = "-", (0, (4, 1.5)), (0, (5, 1.2, 1.2, 1.2)), (0, (1, 1.2))
+VERMILLION, BLUE, GREEN, ORANGE, SKY, PURPLE, BLACK = (
+    "#D55E00",
+    "#0072B2",
+    "#009E73",
+    "#E69F00",
+    "#56B4E9",
+    "#CC79A7",
+    "#000000",
+)
+GREY = "#808080"
+STYLES = {
+    "mher": (VERMILLION, SOLID),
+    "her": (BLUE, SOLID),
+    "cher": (GREEN, SOLID),
+    "mep": (ORANGE, SOLID),
+    "gcsl": (PURPLE, SOLID),
+    "ddpg": (BLACK, SOLID),
+    "no_sl": (VERMILLION, DASHED),
+    "no_mbr": (BLUE, DASHED),
+    "random_goals": (GREEN, DASHED),
+    "goal_noise": (ORANGE, DASHED),
+    "mve": (SKY, DASHDOT),
+    "mbpo": (PURPLE, DASHDOT),
+    "mve_her": (GREY, DASHDOT),
+    "mbpo_her": (BLACK, DASHDOT),
+}
+SPARE_STYLES = [(colour, DOTTED) for colour in (VERMILLION, BLUE, GREEN, ORANGE, PURPLE, BLACK, SKY)]
+
+Curve = tuple[Sequence[int], np.ndarray]  # epochs [E], success rates [seed, E]
+
+
+def draw_curves(tasks: Mapping[str, Mapping[str, Curve]]) -> Figure:
+    """Draw every algorithm's curve on every task.
+
+    Args:
+        tasks: by task and then algorithm, its epochs [E] and success rates [seed, E].
+    """
+    algorithms = list(dict.fromkeys(name for curves in tasks.values() for name in curves))
+    known = [name for name in STYLES if name in algorithms]
+    others = sorted(set(algorithms) - set(known))
+    styles = STYLES | {name: SPARE_STYLES[index % len(SPARE_STYLES)] for index, name in enumerate(others)}
+
+    columns = min(len(tasks), 3)
+    rows = ceil(len(tasks) / columns)
+    figure = Figure(figsize=(max(4.4 * columns, 6.0), 3.3 * rows + 0.9), layout="constrained")
+    axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for panel, (task, curves) in zip(axes.flat, tasks.items(), strict=False):
+        for algorithm in [name for name in reversed([*known, *others]) if name in curves]:  # the first lies on top
+            epochs, rates = curves[algorithm]
+            low, median, high = np.percentile(rates, [25, 50, 75], axis=0)  # [E] each
+            colour, line = styles[algorithm]
+            width = 2.4 if algorithm == "mher" else 1.5
+            marker = "o" if len(epochs) == 1 else None  # a line needs two points
+            panel.fill_between(epochs, low, high, color=colour, alpha=0.13, linewidth=0)
+            panel.plot(epochs, median, color=colour, linestyle=line, linewidth=width, marker=marker, label=algorithm)
+        panel.set(title=task, xlabel="epoch", ylim=(-0.02, 1.02), xlim=_limits(curves))
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.grid(alpha=0.25, linewidth=0.6)
+        panel.spines[["top", "right"]].set_visible(False)
+    for panel in axes[:, 0]:
+        panel.set_ylabel("success rate")
+    for panel in axes.flat[len(tasks) :]:
+        panel.set_visible(False)
+
+    handles = {}
+    for panel in axes.flat:
+        handles |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
+    names = [*known, *others]
+    figure.legend(
+        [handles[name] for name in names],
+        names,
+        loc="outside lower center",
+        ncols=min(len(names), 7 if columns > 1 else 4),
+        frameon=False,
+        handlelength=3.2,
+        title="Line: median over seeds; shaded: interquartile range",
+        title_fontsize="small",
+    )
+    return figure
+
+
+def _limits(curves: Mapping[str, Curve]) -> tuple[float, float]:
+    last = max(epochs[-1] for epochs, _ in curves.values())
+    return (1, last) if last > 1 else (0.5, 1.5)
