@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from tensordict import TensorDict
 from torch import Tensor
 
 from mher_pl.agent import Agent
+from mher_pl.batch_source import BatchSource
 from mher_pl.dynamics import EnsembleDynamics
 from mher_pl.errors import require, require_at_least, require_int, require_positive, require_probability
 from mher_pl.networks import Critic
 from mher_pl.relabel import Relabel
 from mher_pl.task import Task
-from mher_pl.td_target import OneStep
+from mher_pl.td_target import TDTarget
 
 
 class MHER(Agent):
@@ -24,6 +27,7 @@ class MHER(Agent):
     Args:
         task: sizes, state-to-goal map and reward of the environment.
         relabel: which goals a batch is trained under.
+        batch_source: which transitions actor and critic are trained on.
         td_target: what the critic learns towards.
         dynamics: the learned model; None where no part of the method uses one.
         imitation_weight: alpha of Eq. 6.
@@ -43,7 +47,8 @@ class MHER(Agent):
         self,
         task: Task,
         relabel: Relabel,
-        td_target: OneStep,
+        batch_source: BatchSource,
+        td_target: TDTarget,
         dynamics: EnsembleDynamics | None,
         imitation_weight: float,
         action_penalty: float,
@@ -64,12 +69,13 @@ class MHER(Agent):
         require_probability("model.polyak", polyak)
         require_int("model.batches_per_target_update", batches_per_target_update, 1)
         require_positive("model.critic_lr", critic_lr)
-        self.relabel, self.td_target, self.dynamics = relabel, td_target, dynamics
+        self.relabel, self.batch_source, self.td_target = relabel, batch_source, td_target
+        self.dynamics = dynamics
         self.imitation_weight, self.action_penalty = imitation_weight, action_penalty
         self.discount, self.polyak, self.critic_lr = discount, polyak, critic_lr
         self.batches_per_target_update = batches_per_target_update
-        for part in (relabel, td_target):
-            part.check(task)
+        for part in (relabel, batch_source, td_target):
+            part.check(task, dynamics)
 
     def build(self) -> None:
         """Create actor, critic, their targets and the dynamics model."""
@@ -94,10 +100,10 @@ class MHER(Agent):
     def training_step(self, batch: TensorDict, batch_idx: int) -> dict[str, Tensor]:
         """Learn from one replayed batch: the inner part of Algorithm 1, lines 8 to 24."""
         actor_optimizer, critic_optimizer, *_ = self.optimizers()
-        original_goal = batch["desired_goal"]
 
         model_loss = self.fit_dynamics(batch)  # line 8
-        batch = self.relabel(batch, self, self.generator)  # lines 9 to 22
+        relabelled = self.relabel(batch, self, self.generator)  # lines 9 to 22
+        batch = self.batch_source(relabelled, self, self.generator)
         critic_loss = self.critic_loss(batch)  # line 23
         actor_loss = self.actor_loss(batch)  # line 24
 
@@ -110,15 +116,11 @@ class MHER(Agent):
         if (batch_idx + 1) % self.batches_per_target_update == 0:
             self.update_targets()
             self.check_finite({"train/critic_loss": critic_loss, "train/actor_loss": actor_loss} | model_loss)
-        return {
-            "original_goal": original_goal,
-            "desired_goal": batch["desired_goal"],
-            "relabelled": batch["relabelled"],
-        }
+        return {key: relabelled[key] for key in ("original_goal", "desired_goal", "relabelled")}
 
     def fit_dynamics(self, batch: TensorDict) -> dict[str, Tensor]:
         """Update the dynamics model with the batch (line 8) and return its last loss by name."""
-        if self.dynamics is None:
+        if self.dynamics is None or self.dynamics.updates_per_batch == 0:
             return {}
         for _ in range(self.dynamics.updates_per_batch):
             loss = self.update_dynamics(batch)
@@ -144,17 +146,24 @@ class MHER(Agent):
         return loss
 
     def actor_loss(self, batch: TensorDict) -> Tensor:
-        """Joint loss -Q + alpha x imitation of the relabelled rows (Eq. 6) + penalty on large actions.
-
-        The imitation error is averaged over action entries and over the whole batch, which sets alpha's real weight.
-        """
+        """Joint loss -Q + alpha x imitation of the relabelled rows (Eq. 6) + penalty on large actions."""
         inputs = self.inputs(batch["observation"], batch["desired_goal"])
         action = self.actor(inputs)
         value = self.critic(inputs, action).mean()
-        imitation = ((action - batch["action"]).square().mean(dim=-1) * batch["relabelled"]).mean()
+        imitation = self.imitation_loss(batch, action)
         loss = -value + self.imitation_weight * imitation + self.action_penalty * action.square().mean()
         self.track({"train/actor_loss": loss, "train/imitation_loss": imitation})
         return loss
+
+    def imitation_loss(self, batch: TensorDict, action: Tensor) -> Tensor:
+        """Squared error between the actor's [B, action] and the replayed actions, on the relabelled rows (Eq. 5).
+
+        Averaged over action entries and over the whole batch, which sets alpha's real weight. A batch that brings
+        goals for the imitation alone is imitated under those.
+        """
+        if "imitation_goal" in batch:
+            action = self.actor(self.inputs(batch["observation"], batch["imitation_goal"]))
+        return ((action - batch["action"]).square().mean(dim=-1) * batch["relabelled"]).mean()
 
     @torch.no_grad()
     def update_targets(self) -> None:
@@ -186,3 +195,13 @@ class MHER(Agent):
         if self.dynamics is not None:
             state, action = episode["observation"].to(self.device), episode["action"].to(self.device)
             self.dynamics.observe(state[:-1], action, state[1:], self.sum_over_workers)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save also the virtual transitions of the batch source, if any."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["batch_source"] = self.batch_source.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore them, as far as the checkpoint is of the same method."""
+        super().on_load_checkpoint(checkpoint)
+        self.batch_source.load_state_dict(checkpoint.get("batch_source", {}))

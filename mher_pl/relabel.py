@@ -10,38 +10,44 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from mher_pl.errors import require_at_least, require_int, require_probability
+from mher_pl.part import Part
 
 if TYPE_CHECKING:
+    from mher_pl.agent import Agent
+    from mher_pl.dynamics import EnsembleDynamics
     from mher_pl.mher import MHER
     from mher_pl.task import Task
 
 
-class Relabel(ABC):
+class Relabel(Part, ABC):
     """Gives a replayed batch the goals, mask and rewards that it is trained with.
 
     The result has, beside the replayed entries, `desired_goal` [B, goal] (the relabelled one where `relabelled` is
-    True), `relabelled` [B] (the rows whose goal changed: those the supervised loss learns from) and `reward` [B].
+    True), `original_goal` [B, goal], `relabelled` [B] (the rows whose goal changed: those the supervised loss learns
+    from) and `reward` [B].
     """
 
-    def check(self, task: Task) -> None:
-        """Raise `UserError` if the task lacks what this relabeller needs."""
-
     @abstractmethod
-    def __call__(self, batch: TensorDict, agent: MHER, generator: torch.Generator) -> TensorDict:
+    def __call__(self, batch: TensorDict, agent: Agent, generator: torch.Generator) -> TensorDict:
         """Relabel a batch; `agent` lends its policy and dynamics, `generator` all randomness."""
 
 
-def with_goals(batch: TensorDict, goals: Tensor, relabelled: Tensor, agent: MHER) -> TensorDict:
-    """Return the batch under `goals` [B, goal] where `relabelled` [B], with the reward recomputed for all rows.
+def with_goals(batch: TensorDict, goals: Tensor, relabelled: Tensor, agent: Agent) -> TensorDict:
+    """Return the batch under `goals` [B, goal] where `relabelled` [B], with the reward recomputed for all rows."""
+    batch = batch.copy()
+    batch["original_goal"], batch["relabelled"] = batch["desired_goal"], relabelled
+    return under(batch, torch.where(relabelled.unsqueeze(-1), goals, batch["desired_goal"]), agent)
+
+
+def under(batch: TensorDict, desired_goal: Tensor, agent: Agent) -> TensorDict:
+    """Return the batch under `desired_goal` [B, goal] with the reward recomputed.
 
     The reward compares the goal with what was achieved AFTER the action (Algorithm 1, line 20).
     """
-    desired_goal = torch.where(relabelled.unsqueeze(-1), goals, batch["desired_goal"])
-    relabelled_batch = batch.copy()
-    relabelled_batch["desired_goal"] = desired_goal
-    relabelled_batch["relabelled"] = relabelled
-    relabelled_batch["reward"] = agent.task.reward(batch["next", "achieved_goal"], desired_goal)
-    return relabelled_batch
+    batch = batch.copy()
+    batch["desired_goal"] = desired_goal
+    batch["reward"] = agent.task.reward(batch["next", "achieved_goal"], desired_goal)
+    return batch
 
 
 def choose_rows(batch: TensorDict, ratio: float, generator: torch.Generator) -> Tensor:
@@ -53,7 +59,7 @@ def choose_rows(batch: TensorDict, ratio: float, generator: torch.Generator) -> 
 class Keep(Relabel):
     """Train under the original goals (DDPG)."""
 
-    def __call__(self, batch: TensorDict, agent: MHER, generator: torch.Generator) -> TensorDict:
+    def __call__(self, batch: TensorDict, agent: Agent, generator: torch.Generator) -> TensorDict:
         """Keep every goal."""
         nowhere = torch.zeros(len(batch), dtype=torch.bool, device=batch["desired_goal"].device)
         return with_goals(batch, batch["desired_goal"], nowhere, agent)
@@ -70,7 +76,7 @@ class Future(Relabel):
         require_probability("model.relabel.ratio", ratio)
         self.ratio = ratio
 
-    def __call__(self, batch: TensorDict, agent: MHER, generator: torch.Generator) -> TensorDict:
+    def __call__(self, batch: TensorDict, agent: Agent, generator: torch.Generator) -> TensorDict:
         """Relabel with the replay's hindsight goals."""
         return with_goals(batch, batch["hindsight_goal"], choose_rows(batch, self.ratio, generator), agent)
 
@@ -84,15 +90,13 @@ class ModelBased(Relabel):
         noise: standard deviation of Gaussian noise on the virtual actions.
     """
 
+    uses_model = True
+
     def __init__(self, ratio: float, steps: int, noise: float) -> None:
         require_probability("model.relabel.ratio", ratio)
         require_int("model.relabel.steps", steps, 0)
         require_at_least("model.relabel.noise", noise, 0.0)
         self.ratio, self.steps, self.noise = ratio, steps, noise
-
-    def check(self, task: Task) -> None:
-        """Raise `UserError` if the task has no state-to-goal map."""
-        task.require_phi("model.relabel ModelBased")
 
     def __call__(self, batch: TensorDict, agent: MHER, generator: torch.Generator) -> TensorDict:
         """Relabel with virtual achieved goals (Algorithm 1, lines 11 to 21)."""
@@ -120,3 +124,84 @@ class ModelBased(Relabel):
             action = (action + self.noise * noise).clamp(-1.0, 1.0)
             state = torch.cat([agent.dynamics(state[:k], action), state[k:]])
         return agent.task.phi(state)[order.argsort()]
+
+
+class RandomGoals(Relabel):
+    """A goal drawn uniformly from the goal space (Appendix B.5).
+
+    The space is the box that the environment declares for desired goals. Where that is unbounded, it is the smallest
+    box around all goals of the batch, desired, achieved and hindsight, which after a few episodes is what the agent
+    knows of the space.
+
+    Args:
+        ratio: share of relabelled rows.
+    """
+
+    def __init__(self, ratio: float) -> None:
+        require_probability("model.relabel.ratio", ratio)
+        self.ratio = ratio
+
+    def __call__(self, batch: TensorDict, agent: Agent, generator: torch.Generator) -> TensorDict:
+        """Relabel with random goals."""
+        desired_goal = batch["desired_goal"]
+        low, high = self.box(batch, agent.task)
+        draws = torch.rand(desired_goal.shape, generator=generator, device=desired_goal.device)
+        return with_goals(batch, low + (high - low) * draws, choose_rows(batch, self.ratio, generator), agent)
+
+    @staticmethod
+    def box(batch: TensorDict, task: Task) -> tuple[Tensor, Tensor]:
+        """Return the lowest and the highest goals [goal]."""
+        if task.goal_box is not None:
+            low, high = task.goal_box.to(batch["desired_goal"].device)
+            return low, high
+        seen = torch.cat([batch["desired_goal"], batch["hindsight_goal"], batch["next", "achieved_goal"]])
+        return seen.amin(dim=0), seen.amax(dim=0)
+
+
+class Noisy(Relabel):
+    """Another relabeller's goals with Gaussian noise (Appendix B.5).
+
+    Args:
+        relabel: gives the goals.
+        std: standard deviation of the noise, in units of the goal.
+    """
+
+    def __init__(self, relabel: Relabel, std: float) -> None:
+        require_at_least("model.relabel.std", std, 0.0)
+        self.relabel, self.std = relabel, std
+
+    def check(self, task: Task, dynamics: EnsembleDynamics | None) -> None:
+        """Raise `UserError` if the other relabeller lacks something."""
+        self.relabel.check(task, dynamics)
+
+    def __call__(self, batch: TensorDict, agent: Agent, generator: torch.Generator) -> TensorDict:
+        """Relabel as the other does and add noise to the goals that changed."""
+        batch = self.relabel(batch, agent, generator)
+        goal = batch["desired_goal"]
+        noise = self.std * torch.randn(goal.shape, generator=generator, device=goal.device)
+        return under(batch, goal + noise * batch["relabelled"].unsqueeze(-1), agent)
+
+
+class ImitationOnly(Relabel):
+    """Another relabeller's goals for the supervised loss alone; the RL losses keep the original ones (Section 5.5).
+
+    The result has, beside the entries of every relabeller, `imitation_goal` [B, goal].
+
+    Args:
+        relabel: gives the goals to imitate under.
+    """
+
+    def __init__(self, relabel: Relabel) -> None:
+        self.relabel = relabel
+
+    def check(self, task: Task, dynamics: EnsembleDynamics | None) -> None:
+        """Raise `UserError` if the other relabeller lacks something."""
+        self.relabel.check(task, dynamics)
+
+    def __call__(self, batch: TensorDict, agent: Agent, generator: torch.Generator) -> TensorDict:
+        """Relabel as the other does, then set its goals aside and restore the original ones with their rewards."""
+        batch = self.relabel(batch, agent, generator)
+        imitation_goal = batch["desired_goal"]
+        batch = under(batch, batch["original_goal"], agent)
+        batch["imitation_goal"] = imitation_goal
+        return batch

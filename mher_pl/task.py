@@ -27,6 +27,7 @@ class Task:
         goal_indices: the observation entries that make the achieved goal, phi(s) = s[goal_indices]; None where the
             achieved goal is no part of the observation.
         compute_reward: the environment's own reward of achieved goals [B, goal] under desired goals [B, goal].
+        goal_box: lowest and highest desired goals [2, goal] as the environment declares them; None where unbounded.
     """
 
     # No dataclass: the command line would ask for each of its fields.
@@ -39,10 +40,11 @@ class Task:
         goal_size: int,
         goal_indices: tuple[int, ...] | None,
         compute_reward: Callable[[np.ndarray, np.ndarray, dict], np.ndarray],
+        goal_box: Tensor | None = None,
     ) -> None:
         self.env, self.horizon = env, horizon
         self.observation_size, self.action_size, self.goal_size = observation_size, action_size, goal_size
-        self.goal_indices, self.compute_reward = goal_indices, compute_reward
+        self.goal_indices, self.compute_reward, self.goal_box = goal_indices, compute_reward, goal_box
 
     def phi(self, states: Tensor) -> Tensor:
         """Map states [..., obs] to the goals they achieve [..., goal] (Section 3.1)."""
@@ -90,6 +92,7 @@ def inspect_task(env: str, env_kwargs: dict, goal_indices: list[int] | None) -> 
             goal_size=sizes["achieved_goal"],
             goal_indices=_find_goal_indices(probe, goal_indices),
             compute_reward=probe.unwrapped.compute_reward,
+            goal_box=_goal_box(probe.observation_space["desired_goal"]),
         )
     finally:
         probe.close()
@@ -123,6 +126,10 @@ def _require_vectorised_reward(name: str, env: gym.Env, goal_size: int) -> None:
             f"data.env is {name!r}, whose compute_reward gives shape {shape} for 3 goals; allowed: a vectorised "
             "compute_reward(achieved [B, goal], desired [B, goal], info) -> [B]"
         )
+
+
+def _goal_box(space: spaces.Box) -> Tensor | None:
+    return torch.as_tensor(np.stack([space.low, space.high]), dtype=torch.float32) if space.is_bounded() else None
 
 
 def _find_goal_indices(env: gym.Env, given: list[int] | None) -> tuple[int, ...] | None:

@@ -1,0 +1,140 @@
+"""Where the transitions come from that actor and critic are trained on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import torch
+from tensordict import TensorDict
+
+from mher_pl.errors import UserError, require_at_least, require_int
+from mher_pl.part import Part
+
+if TYPE_CHECKING:
+    from mher_pl.mher import MHER
+
+
+class BatchSource(Part, ABC):
+    """Turns a replayed and relabelled batch into the one that actor and critic are trained on."""
+
+    @abstractmethod
+    def __call__(self, batch: TensorDict, agent: MHER, generator: torch.Generator) -> TensorDict:
+        """Return the batch to train on; `agent` lends its policy and dynamics, `generator` all randomness."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs, as plain data."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+
+
+class Replayed(BatchSource):
+    """Train on the replayed transitions themselves."""
+
+    def __call__(self, batch: TensorDict, agent: MHER, generator: torch.Generator) -> TensorDict:
+        """Return the batch as it is."""
+        return batch
+
+
+class ModelRollouts(BatchSource):
+    """MBPO: train on virtual transitions alone (Appendix D.3).
+
+    From each replayed state the current actor, with exploration noise, goes some steps through the dynamics model under
+    the batch's goal. All steps enter a buffer, the oldest leaving when it is full, and the batch is drawn from it.
+
+    Args:
+        steps: length n of the virtual paths.
+        noise: standard deviation of Gaussian noise on the virtual actions.
+        capacity: virtual transitions that the buffer holds.
+    """
+
+    uses_model = True
+
+    def __init__(self, steps: int, noise: float, capacity: int) -> None:
+        require_int("model.batch_source.steps", steps, 1)
+        require_at_least("model.batch_source.noise", noise, 0.0)
+        require_int("model.batch_source.capacity", capacity, 1)
+        self.steps, self.noise, self.capacity = steps, noise, capacity
+        self.buffer: TensorDict | None = None  # [capacity], of which the first `filled` rows count
+        self.filled = self.cursor = 0
+
+    def __call__(self, batch: TensorDict, agent: MHER, generator: torch.Generator) -> TensorDict:
+        """Extend the buffer from the replayed states and draw as many of its transitions as the batch has."""
+        self.store(self.roll_out(batch, agent, generator))
+        return self.sample(len(batch), generator)
+
+    @torch.no_grad()
+    def roll_out(self, batch: TensorDict, agent: MHER, generator: torch.Generator) -> TensorDict:
+        """Return the virtual transitions [n x B] from the batch's states."""
+        state, goal = batch["observation"], batch["desired_goal"]
+        states, actions = [state], []
+        for _ in range(self.steps):
+            action = agent.act(state, goal)
+            noise = torch.randn(action.shape, generator=generator, device=action.device)
+            action = (action + self.noise * noise).clamp(-1.0, 1.0)
+            state = agent.dynamics(state, action)
+            actions.append(action)
+            states.append(state)
+        goals, next_states = goal.repeat(self.steps, 1), torch.cat(states[1:])  # [n x B, goal], [n x B, obs]
+        rows = len(goals)
+        return TensorDict(
+            {
+                "observation": torch.cat(states[:-1]),
+                "action": torch.cat(actions),
+                "desired_goal": goals,
+                "reward": agent.task.reward(agent.task.phi(next_states), goals),
+                # No virtual action is imitated.
+                "relabelled": torch.zeros(rows, dtype=torch.bool, device=goal.device),
+                "next": TensorDict({"observation": next_states}, batch_size=[rows]),
+            },
+            batch_size=[rows],
+        )
+
+    def store(self, rows: TensorDict) -> None:
+        """Write virtual transitions into the buffer, over the oldest ones where it is full."""
+        rows = rows[-self.capacity :]
+        device = rows["reward"].device
+        if self.buffer is None:
+            self._allocate(rows)
+        elif self.buffer["reward"].device != device:  # loaded before the networks moved to their device
+            self.buffer = self.buffer.to(device)
+        places = (torch.arange(len(rows), device=device) + self.cursor) % self.capacity
+        self.buffer[places] = rows
+        self.cursor = (self.cursor + len(rows)) % self.capacity
+        self.filled = min(self.filled + len(rows), self.capacity)
+
+    def sample(self, size: int, generator: torch.Generator) -> TensorDict:
+        """Draw transitions [size] uniformly from the buffer."""
+        device = self.buffer["reward"].device
+        return self.buffer[torch.randint(self.filled, (size,), generator=generator, device=device)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the filled part of the buffer and the write position."""
+        if self.buffer is None:
+            return {}
+        rows = self.buffer[: self.filled].clone()
+        return {"rows": rows.to_dict(), "capacity": self.capacity, "cursor": self.cursor}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned.
+
+        Raises:
+            UserError: the buffer was saved with another capacity.
+        """
+        if not state:
+            return
+        if state["capacity"] != self.capacity:
+            raise UserError(
+                f"model.batch_source.capacity is {self.capacity}; allowed: the {state['capacity']} of ckpt_path"
+            )
+        self.filled, self.cursor = len(state["rows"]["reward"]), state["cursor"]
+        rows = TensorDict(state["rows"], batch_size=[self.filled])
+        self._allocate(rows)
+        self.buffer[: self.filled] = rows
+
+    def _allocate(self, like: TensorDict) -> None:
+        self.buffer = like.apply(
+            lambda rows: rows.new_empty(self.capacity, *rows.shape[1:]), batch_size=[self.capacity]
+        )

@@ -1,0 +1,64 @@
+"""GCSL: Goal-Conditioned Supervised Learning (Appendix D.2)."""
+
+from __future__ import annotations
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from mher_pl.agent import Agent
+from mher_pl.relabel import Relabel
+from mher_pl.task import Task
+
+
+class GCSL(Agent):
+    """An actor alone that imitates replayed actions under goals achieved after them; no critic, no target network.
+
+    Args:
+        task: sizes, state-to-goal map and reward of the environment.
+        relabel: which goals a batch is trained under.
+        hidden_sizes: units of each hidden layer of the actor.
+        actor_lr: Adam's learning rate.
+        min_std: floor of the standard deviation in the input normalisation.
+        clip: normalised inputs are clipped to [-clip, clip].
+        seed: of the initial weights and of all randomness in the updates.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        relabel: Relabel,
+        hidden_sizes: list[int],
+        actor_lr: float,
+        min_std: float,
+        clip: float,
+        seed: int,
+    ) -> None:
+        super().__init__(task, hidden_sizes, actor_lr, min_std, clip, seed)
+        self.relabel = relabel
+        relabel.check(task, dynamics=None)
+
+    def build(self) -> None:
+        """Create the actor."""
+        self.actor = self.make_actor()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return Adam for the actor."""
+        return self.make_optimizer(self.actor, self.actor_lr)
+
+    def training_step(self, batch: TensorDict, batch_idx: int) -> dict[str, Tensor]:
+        """Learn from one replayed batch."""
+        optimizer = self.optimizers()
+        batch = self.relabel(batch, self, self.generator)
+        loss = self.imitation_loss(batch)
+        self.minimize(optimizer, loss, self.actor)
+        optimizer.step()
+        self.check_finite({"train/imitation_loss": loss})
+        return {key: batch[key] for key in ("original_goal", "desired_goal", "relabelled")}
+
+    def imitation_loss(self, batch: TensorDict) -> Tensor:
+        """Mean squared error between the actor's and the replayed actions."""
+        action = self.actor(self.inputs(batch["observation"], batch["desired_goal"]))
+        loss = (action - batch["action"]).square().mean()
+        self.track({"train/imitation_loss": loss})
+        return loss
