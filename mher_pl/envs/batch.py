@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
+from mher_pl.envs.draw import prefer_offscreen_gl
 from mher_pl.envs.goal import Array, GoalVectorEnv
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -69,6 +70,8 @@ class MujocoVectorEnv(GoalVectorEnv):
     ):
         """Take the model, which no copy may change, and the number of threads to step it with."""
         super().__init__(num_envs, observation_space, action_space, max_episode_steps, render_mode)
+        if render_mode == "rgb_array":
+            prefer_offscreen_gl()
         self.model = model
         self.substeps = substeps
         self.threads = threads

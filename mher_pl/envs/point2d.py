@@ -6,10 +6,12 @@ import numpy as np
 from gymnasium import error, spaces
 from numpy.typing import NDArray
 
+from mher_pl.envs.draw import Canvas, Window
 from mher_pl.envs.goal import Array, GoalEnv, GoalVectorEnv
 
 POINT_RADIUS = 0.5
 WALL_HALF_THICKNESS = 0.3
+WHITE, GREY, DARK, BLUE, GREEN = (1.0, 1.0, 1.0), (0.85,) * 3, (0.3,) * 3, (0.1, 0.35, 0.8), (0.2, 0.7, 0.3)
 CLEARANCE = 0.01  # a point that runs into a wall ends up this far outside of it
 
 
@@ -38,6 +40,7 @@ class Point2DVectorEnv(GoalVectorEnv):
             render_mode=render_mode,
         )
         self.positions = np.zeros((self.num_envs, 2))  # [N, 2]
+        self._window = Window(type(self).__name__.removesuffix("VectorEnv"), self.metadata["render_fps"])
 
     def _reset_copy(self, copy: int, rng: np.random.Generator) -> Array:
         self.positions[copy] = self._sample_place(rng)
@@ -55,6 +58,25 @@ class Point2DVectorEnv(GoalVectorEnv):
 
     def _read(self) -> tuple[Array, Array]:
         return self.positions.copy(), self.positions.copy()
+
+    def _draw(self, copy: int, render_mode: str) -> NDArray[np.uint8] | None:
+        image = self._picture(copy).image()
+        if render_mode == "rgb_array":
+            return image
+        self._window.show(image)
+        return None
+
+    def _picture(self, copy: int) -> Canvas:
+        """Paint the arena on grey ground, the places that count as reached, and the point."""
+        canvas = Canvas(reach=1.2 * self.boundary_dist, background=GREY)
+        canvas.rectangle([-self.boundary_dist] * 2, [self.boundary_dist] * 2, WHITE)
+        canvas.disc(self.goals[copy], self.threshold, GREEN, opacity=0.6)
+        canvas.disc(self.positions[copy], POINT_RADIUS, BLUE)
+        return canvas
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the window."""
+        self._window.close()
 
 
 class FourRoomVectorEnv(Point2DVectorEnv):
@@ -80,6 +102,12 @@ class FourRoomVectorEnv(Point2DVectorEnv):
             place = super()._sample_place(rng)
             if not ((self.lower < place) & (place < self.upper)).all(axis=-1).any():
                 return place
+
+    def _picture(self, copy: int) -> Canvas:
+        canvas = super()._picture(copy)
+        for lower, upper in zip(self.lower[:, 0] + POINT_RADIUS, self.upper[:, 0] - POINT_RADIUS, strict=True):
+            canvas.rectangle(lower, upper, DARK)
+        return canvas
 
     def _move(self, start: Array, displacement: Array) -> Array:
         end = start + displacement  # [N, 2]

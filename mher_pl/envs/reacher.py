@@ -27,7 +27,7 @@ class ReacherVectorEnv(MujocoVectorEnv):
 
     metadata = MujocoVectorEnv.metadata | {"render_fps": 50}
     threshold = 0.02
-    camera: ClassVar[dict[str, Any]] = {"trackbodyid": 0, "distance": 1.0, "elevation": -60.0}
+    camera: ClassVar[dict[str, Any]] = {"lookat": np.zeros(3), "distance": 0.85, "azimuth": 90.0, "elevation": -90.0}
 
     def __init__(
         self,

@@ -10,6 +10,8 @@ from gymnasium import error, spaces
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+from mher_pl.envs.draw import prefer_offscreen_gl
+
 log = logging.getLogger(__name__)
 
 EPISODE_STEPS = 100  # the paper's episode length, on every task of it
@@ -48,6 +50,8 @@ def make(id: str, **kwargs: Any) -> gymnasium.Env:
     spec = _spec(id)
     if spec.id in EPISODE_STEPS_OF_OTHERS:
         kwargs.setdefault("max_episode_steps", EPISODE_STEPS_OF_OTHERS[spec.id])
+    if kwargs.get("render_mode") == "rgb_array":
+        prefer_offscreen_gl()
     env = gymnasium.make(id, **kwargs)
     _check_goal_spaces(spec.id, env.observation_space, env.unwrapped)
     return env if spec.id in TASKS or spec.id in BATCHED else SuccessInfo(env)
