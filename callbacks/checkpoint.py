@@ -1,10 +1,21 @@
 """Checkpoints of a run."""
 
+from pathlib import Path
+from typing import Any
+
+from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from mher_pl.checkpoint import link_file
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """Keep `last.ckpt`, written after every epoch, and the best by `eval/success_rate`, in the run's `checkpoints/`."""
+    """Keep `last.ckpt`, written after every epoch, and the best by `eval/success_rate`, in the run's `checkpoints/`.
+
+    `last.ckpt` is written first and the best is a second name of the same file, so the content is written once and
+    there is no moment at which a kill leaves less than one whole checkpoint to go on from.
+    """
 
     def __init__(self) -> None:
         super().__init__(
@@ -15,4 +26,60 @@ class RunCheckpoint(ModelCheckpoint):
             save_on_train_epoch_end=True,
             filename="best-{epoch}",
             auto_insert_metric_name=True,
+            enable_version_counter=False,  # a resumed run goes on with its own files
         )
+        self._names_best = self._fitting = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the run's folder."""
+        super().setup(trainer, pl_module, stage)
+        self._fitting = stage == "fit"
+
+    @property
+    def last_path(self) -> str:
+        """The file that a run continues from."""
+        return str(Path(self.dirpath) / f"{self.CHECKPOINT_NAME_LAST}{self.FILE_EXTENSION}")
+
+    def save(self, trainer: Trainer) -> None:
+        """Write `last.ckpt` now."""
+        self._save_checkpoint(trainer, self.last_path)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save; unlike the base class also in epochs that are not the best."""
+        if self._should_skip_saving_checkpoint(trainer):
+            return
+        candidates = self._monitor_candidates(trainer)
+        if self.monitor in candidates:
+            self._save_topk_checkpoint(trainer, candidates)
+        self._save_last_checkpoint(trainer, candidates)
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        self._names_best = filepath != self.last_path
+        if self._last_global_step_saved != trainer.global_step:
+            super()._save_checkpoint(trainer, self.last_path)
+        if self._names_best and trainer.is_global_zero:
+            link_file(self.last_path, filepath)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best so far: its name without the folder, because a run may be moved, and its score."""
+        return {
+            "best": Path(self.best_model_path).name,
+            "best_score": self.best_model_score,
+            "is_best": self._names_best,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the best so far if it lies in this run's folder; a new run from an old checkpoint has none yet."""
+        best = Path(self.dirpath) / state_dict["best"]
+        is_best = state_dict["is_best"] and Path(self.last_path).is_file()
+        if not self._fitting or not (is_best or best.is_file()):
+            return
+        if is_best and rank_zero_only.rank == 0:
+            link_file(self.last_path, best)  # a kill may have come before the file had its second name
+        for other in best.parent.glob("best-*.ckpt"):
+            if other != best and rank_zero_only.rank == 0:
+                other.unlink()
+        score = state_dict["best_score"]
+        self.best_model_path = self.kth_best_model_path = str(best)
+        self.best_model_score = self.kth_value = self.current_score = score
+        self.best_k_models = {str(best): score}

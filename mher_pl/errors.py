@@ -1,12 +1,24 @@
 """Errors that end a run with one line instead of a traceback."""
 
 
-class UserError(ValueError):
+class UserError(Exception):
     """A user's mistake, in one line that names the setting, its value and what is allowed."""
 
 
 class NonFiniteError(RuntimeError):
     """NaN or infinity in observations, actions or losses, with the place where it was seen."""
+
+
+class SeedsFailed(RuntimeError):
+    """Seeds that failed while others, trained beside them, finished."""
+
+
+class Interrupted(SystemExit):
+    """A run that a signal ended in good order; the exit code is 128 + the signal's number, as shells have it."""
+
+    def __init__(self, signum: int, message: str) -> None:
+        super().__init__(128 + signum)
+        self.message = message
 
 
 def require(ok: bool, setting: str, value: object, allowed: str) -> None:
