@@ -1,0 +1,201 @@
+"""A grid of cells: what a sweep's file asks for, and what of it is on disk."""
+
+import json
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mher_pl.errors import UserError
+from mher_pl.runs import IncompleteRun, Run, find_runs, read_run
+
+FIT = [sys.executable, "-m", "mher_pl", "fit"]
+KEYS = ("tasks", "algorithms", "seeds", "jobs", "out", "overrides")
+RESERVED = ("config", "seed_everything", "algorithm", "ckpt_path", "trainer.default_root_dir")  # set per cell
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One task, algorithm and seed, and the folder that holds its log and its run."""
+
+    task: Path
+    algorithm: Path
+    seed: int
+    folder: Path
+    overrides: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Return `task/algorithm/seed_0`."""
+        return "/".join(self.folder.parts[-3:])
+
+    @property
+    def log(self) -> Path:
+        """Return the file of all output of the cell's fits."""
+        return self.folder / "fit.log"
+
+    def arguments(self) -> list[str]:
+        """Return the arguments of its `fit`, from the beginning."""
+        return [
+            *("--config", str(self.task), "--config", str(self.algorithm)),
+            *("--seed_everything", str(self.seed), "--trainer.default_root_dir", str(self.folder)),
+            *(f"--{key}={_text(value)}" for key, value in self.overrides.items()),
+        ]
+
+    def command(self) -> list[str]:
+        """Return the command line of its `fit`, which continues an interrupted run."""
+        return [*FIT, *self.arguments(), *(("--ckpt_path", "last") if self.has_checkpoint() else ())]
+
+    def has_checkpoint(self) -> bool:
+        """Tell whether there is an interrupted run to continue."""
+        return any(self.folder.glob("*/*/seed_*/checkpoints/last.ckpt"))
+
+    def finished_run(self) -> Run:
+        """Return its finished run.
+
+        Raises:
+            IncompleteRun: there is none, and what the newest one lacks.
+        """
+        reason = "there is no run in its folder"
+        for folder in find_runs([self.folder]) if self.folder.is_dir() else []:
+            try:
+                return read_run(folder)
+            except IncompleteRun as error:
+                reason = f"its run {error}"
+        raise IncompleteRun(reason)
+
+    def is_finished(self) -> bool:
+        """Tell whether it needs no more running."""
+        try:
+            self.finished_run()
+        except IncompleteRun:
+            return False
+        return True
+
+    def require_same_options(self) -> None:
+        """Raise `UserError` if what is finished or can be continued was started with other options."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.is_file() else []
+        before = next((line[2:] for line in reversed(lines) if line.startswith("$ ")), None)
+        if before is None or not (self.has_checkpoint() or self.is_finished()):
+            return
+        old, new = set(shlex.split(before)[len(FIT) :]) - {"--ckpt_path", "last"}, set(self.arguments())
+        if old != new:
+            was, now = (" ".join(sorted(options)) or "no option" for options in (old - new, new - old))
+            raise UserError(
+                f"out holds {self.folder}, run with {was} where the sweep has {now}; allowed: the same options as "
+                "before, another out, or that folder removed"
+            )
+
+    def last_line(self) -> str:
+        """Return the last line that the cell printed."""
+        lines = self.log.read_text(errors="replace").replace("\r", "\n").split("\n") if self.log.is_file() else []
+        return next((line.strip() for line in reversed(lines) if line.strip()), "nothing in its log")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A grid of cells."""
+
+    tasks: list[Path]
+    algorithms: list[Path]
+    seeds: list[int]
+    out: Path
+    jobs: int = 1
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+    def cells(self) -> list[Cell]:
+        """Return the cells, every seed of an algorithm on a task together."""
+        return [
+            Cell(task, algorithm, seed, self.out / task.stem / algorithm.stem / f"seed_{seed}", self.overrides)
+            for task in self.tasks
+            for algorithm in self.algorithms
+            for seed in self.seeds
+        ]
+
+
+def read_sweep(path: Path) -> Sweep:
+    """Read and check a sweep's YAML file.
+
+    Raises:
+        UserError: it is missing, or a key or a value is not allowed.
+    """
+    try:
+        text = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError):
+        raise UserError(
+            f"SWEEP is {path}; allowed: a readable YAML file such as configs/sweeps/point_tasks.yaml"
+        ) from None
+    except yaml.YAMLError as error:
+        raise UserError(f"SWEEP is {path}, which is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(text, dict):
+        raise UserError(f"SWEEP is {path}; allowed: a YAML file with the keys {', '.join(KEYS)}")
+    for key in text:
+        if key not in KEYS:
+            raise UserError(f"{path} has the key {key!r}; allowed: {', '.join(KEYS)}")
+    configs = path.resolve().parent.parent
+    return Sweep(
+        tasks=_configs(text, "tasks", [Path("configs"), configs]),
+        algorithms=_configs(text, "algorithms", [Path("configs/algorithms"), configs / "algorithms"]),
+        seeds=_seeds(text.get("seeds")),
+        out=Path(text.get("out") or Path("runs") / path.stem),
+        jobs=require_jobs(text.get("jobs", 1)),
+        overrides=_overrides(text.get("overrides") or {}),
+    )
+
+
+def _configs(text: dict[str, Any], key: str, folders: list[Path]) -> list[Path]:
+    """Find the config files of a key: each entry a path, or the bare name of a file in one of `folders`."""
+    entries = text.get(key)
+    if not isinstance(entries, list) or not entries:
+        raise UserError(f"{key} is {entries!r}; allowed: a list of config files or their names")
+    paths = []
+    for entry in map(str, entries):
+        places = [Path(entry), *(folder / f"{entry}.yaml" for folder in folders)]
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
+            raise UserError(f"{key} has {entry!r}; allowed: existing config files, or names of {folders[0]}/*.yaml")
+        if path.stem in {other.stem for other in paths}:
+            raise UserError(f"{key} has two files named {path.stem}; allowed: different names, which name the folders")
+        paths.append(path)
+    return paths
+
+
+def _is_int(value: Any, at_least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= at_least
+
+
+def _seeds(value: Any) -> list[int]:
+    seeds = list(range(value)) if _is_int(value, 1) else value
+    valid = isinstance(seeds, list) and all(_is_int(seed, 0) for seed in seeds) and 0 < len(seeds) == len(set(seeds))
+    if not valid:
+        raise UserError(
+            f"seeds is {value!r}; allowed: a number of seeds of at least 1, or a list of different integers >= 0"
+        )
+    return seeds
+
+
+def require_jobs(value: Any, name: str = "jobs") -> int:
+    """Return the number of cells to run at once, or raise `UserError`."""
+    if not _is_int(value, 1):
+        raise UserError(f"{name} is {value!r}; allowed: an integer of at least 1")
+    return value
+
+
+def _overrides(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise UserError(
+            f"overrides is {value!r}; allowed: dotted settings and their values, such as trainer.max_epochs: 5"
+        )
+    for key in RESERVED:
+        if key in value:
+            raise UserError(
+                f"overrides has {key}, which the sweep sets for each cell; allowed: any other setting of fit"
+            )
+    return value
