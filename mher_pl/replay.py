@@ -39,6 +39,11 @@ class EpisodeReplay:
         """The stored episodes [N], oldest first only until the replay has wrapped; a view, not a copy."""
         return self.buffer.storage[: len(self)]
 
+    @property
+    def newest(self) -> int:
+        """Index of the episode that was stored last."""
+        return (self.buffer.writer._cursor - 1) % self.buffer.storage.max_size
+
     def sample(self, size: int) -> TensorDict:
         """Sample `size` transitions: the sampler's choice of episodes, then uniform time steps."""
         episode = self.sampler(len(self), size, self.generator)  # [B]
@@ -73,15 +78,15 @@ class EpisodeReplay:
 
     def last_episode(self, generator: torch.Generator) -> TensorDict:
         """Return the newest episode as a batch of its T transitions, in order."""
-        newest = (self.buffer.writer._cursor - 1) % self.buffer.storage.max_size
         step = torch.arange(self.horizon)
-        return self.transitions(torch.full_like(step, newest), step, generator)
+        return self.transitions(torch.full_like(step, self.newest), step, generator)
 
     def state_dict(self) -> dict:
-        """Return the filled part of the storage, the write position and the generator as plain data."""
+        """Return the filled part of the storage, the write position, the sampler and the generator as plain data."""
         return {
             "episodes": {key: value.clone() for key, value in self.episodes.items()} if len(self) else {},
             "cursor": self.buffer.writer._cursor,
+            "sampler": self.sampler.state_dict(),
             "generator": self.generator.get_state(),
         }
 
@@ -91,5 +96,5 @@ class EpisodeReplay:
         if episodes:
             self.buffer.extend(TensorDict(episodes, batch_size=[len(episodes["action"])]))
             self.buffer.writer._cursor = state["cursor"]
-            self.sampler.update(self)
+        self.sampler.load_state_dict(state["sampler"])
         self.generator.set_state(state["generator"])
