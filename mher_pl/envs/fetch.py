@@ -1,4 +1,4 @@
-"""gymnasium-robotics' Fetch tasks in batches, equal to its own environments bit by bit."""
+"""gymnasium-robotics' Fetch tasks with quicker Python around the physics, equal to its own environments bit by bit."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from gymnasium_robotics.utils.rotations import mat2euler
 from numpy.typing import ArrayLike, NDArray
 
 from mher_pl.envs.batch import CORES, MujocoVectorEnv
-from mher_pl.envs.goal import Array
+from mher_pl.envs.goal import Array, GoalEnv
 
 STEP_LENGTH = 0.05  # an action of 1 moves the gripper's target by this many metres
 GRIPPER_DOWN = np.array([1.0, 0.0, 1.0, 0.0])  # added to the target's quaternion at every step, as the original does
@@ -138,3 +138,10 @@ class FetchVectorEnv(MujocoVectorEnv):
 
     def _mark_goal(self, copy: int, scene: mujoco.MjData) -> None:
         scene.site_xpos[self.model.site("target0").id] = self.goals[copy]
+
+
+class FetchEnv(GoalEnv):
+    """One Fetch task."""
+
+    metadata = GoalEnv.metadata | {"render_fps": FetchVectorEnv.metadata["render_fps"]}
+    batch_class = FetchVectorEnv

@@ -1,5 +1,7 @@
 """Gymnasium ids of the tasks, and `make` and `make_vec`, which give each task with its own episode length."""
 
+import copy
+import importlib
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -7,7 +9,7 @@ from typing import Any
 
 import gymnasium
 from gymnasium import error, spaces
-from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from mher_pl.envs.draw import prefer_offscreen_gl
@@ -23,12 +25,10 @@ TASKS = {  # id: (module, class of the single environment, class of the batch)
 }
 # Ids of other packages whose episodes have another length here than there.
 EPISODE_STEPS_OF_OTHERS = {"FetchReach-v4": EPISODE_STEPS}
-# Ids of other packages that have a batched form here: id -> its entry point.
-BATCHED = {
-    f"Fetch{task}{reward}-v4": "mher_pl.envs.fetch:FetchVectorEnv"
-    for task in ("Reach", "Push", "PickAndPlace", "Slide")
-    for reward in ("", "Dense")
-}
+# Ids of other packages that have a quicker form here, equal to their own bit by bit.
+FETCH_TASKS = tuple(
+    f"Fetch{task}{reward}-v4" for task in ("Reach", "Push", "PickAndPlace", "Slide") for reward in ("", "Dense")
+)
 
 _told: set[str] = set()
 
@@ -46,15 +46,21 @@ def register() -> None:
 
 
 def make(id: str, **kwargs: Any) -> gymnasium.Env:
-    """Make one goal environment with its own episode length; `kwargs` go to `gymnasium.make`."""
+    """Make one goal environment, `Name-v0` or `module:Name-v0`, with its own episode length.
+
+    `kwargs` go to `gymnasium.make`. The Fetch tasks of gymnasium-robotics come in a quicker form with the same numbers.
+    """
     spec = _spec(id)
     if spec.id in EPISODE_STEPS_OF_OTHERS:
         kwargs.setdefault("max_episode_steps", EPISODE_STEPS_OF_OTHERS[spec.id])
+    if spec.id in FETCH_TASKS:
+        spec.kwargs["id"] = spec.id
+        spec.entry_point = "mher_pl.envs.fetch:FetchEnv"
     if kwargs.get("render_mode") == "rgb_array":
         prefer_offscreen_gl()
-    env = gymnasium.make(id, **kwargs)
+    env = gymnasium.make(spec, **kwargs)
     _check_goal_spaces(spec.id, env.observation_space, env.unwrapped)
-    return env if spec.id in TASKS or spec.id in BATCHED else SuccessInfo(env)
+    return env if spec.id in TASKS or spec.id in FETCH_TASKS else SuccessInfo(env)
 
 
 def make_vec(id: str, num_envs: int = 1, **kwargs: Any) -> VectorEnv:
@@ -67,10 +73,12 @@ def make_vec(id: str, num_envs: int = 1, **kwargs: Any) -> VectorEnv:
         raise error.Error(f"num_envs is {num_envs!r}; allowed: an integer of at least 1")
     spec = _spec(id)
     if spec.id in TASKS:
-        return gymnasium.make_vec(id, num_envs=num_envs, vectorization_mode="vector_entry_point", **kwargs)
-    if spec.id in BATCHED:
+        return gymnasium.make_vec(spec, num_envs=num_envs, vectorization_mode="vector_entry_point", **kwargs)
+    if spec.id in FETCH_TASKS:
+        from mher_pl.envs.fetch import FetchVectorEnv  # loads MuJoCo
+
         kwargs.setdefault("max_episode_steps", EPISODE_STEPS_OF_OTHERS.get(spec.id, spec.max_episode_steps))
-        return load_env_creator(BATCHED[spec.id])(spec.id, num_envs=num_envs, **kwargs)
+        return FetchVectorEnv(spec.id, num_envs=num_envs, **kwargs)
     if spec.id not in _told:
         _told.add(spec.id)
         log.warning("%s takes the slow path: it has no batched form, so its copies are stepped one by one", spec.id)
@@ -92,13 +100,17 @@ class SuccessInfo(gymnasium.Wrapper):
 
 
 def _spec(id: str) -> EnvSpec:
+    """Look up an id, `Name-v0` or `module:Name-v0`, and return a copy of its specification."""
+    module, _, id = id.rpartition(":")
+    if module:
+        importlib.import_module(module)  # registers its ids, as with `gymnasium.make`
     try:
-        return gymnasium.spec(id)
+        return copy.deepcopy(gymnasium.spec(id))
     except error.UnregisteredEnv:
         import gymnasium_robotics  # its ids are known only after this import, which loads MuJoCo
 
         gymnasium.register_envs(gymnasium_robotics)
-        return gymnasium.spec(id)
+        return copy.deepcopy(gymnasium.spec(id))
 
 
 def _check_goal_spaces(id: str, space: spaces.Space, env: gymnasium.Env) -> None:

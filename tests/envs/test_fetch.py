@@ -10,8 +10,9 @@ from mher_pl.envs import registration
 SEEDS = [11, 5, 400]
 
 
-def original(task, **kwargs):
-    make = [lambda: mher_pl.make(task, **kwargs)] * len(SEEDS)
+def original(task):
+    steps = mher_pl.make(task).spec.max_episode_steps
+    make = [lambda: gymnasium.make(task, max_episode_steps=steps)] * len(SEEDS)
     return SyncVectorEnv(make, autoreset_mode=AutoresetMode.DISABLED)
 
 
@@ -83,4 +84,22 @@ def test_only_fetch_tasks_have_this_batched_form():
 
 def test_every_batched_fetch_task_is_a_registered_one():
     mher_pl.make("FetchReach-v4")
-    assert set(registration.BATCHED) <= set(gymnasium.registry)
+    assert set(registration.FETCH_TASKS) <= set(gymnasium.registry)
+
+
+@pytest.mark.parametrize("task", ["FetchReach-v4", "FetchPushDense-v4"])
+def test_a_single_environment_equals_gymnasium_robotics_bit_by_bit(task):
+    ours, theirs = mher_pl.make(task), original(task).envs[0]
+    assert ours.spec.id == theirs.spec.id
+    assert ours.spec.max_episode_steps == theirs.spec.max_episode_steps
+    for seed in (4, None):
+        (got, _), (expected, _) = ours.reset(seed=seed), theirs.reset(seed=seed)
+        for action in np.random.default_rng(0).uniform(-1, 1, size=(20, 4)).astype(np.float32):
+            assert_equal(got, expected)
+            got, *rest = ours.step(action)
+            expected, *others = theirs.step(action)
+            assert rest == others
+    goals = np.random.default_rng(1).uniform(size=(2, 5, 3))
+    np.testing.assert_array_equal(
+        ours.unwrapped.compute_reward(*goals, {}), theirs.unwrapped.compute_reward(*goals, {})
+    )

@@ -69,6 +69,21 @@ def test_an_environment_without_goals_is_refused():
         mher_pl.make_vec("CartPole-v1", num_envs=2)
 
 
+def test_an_id_can_name_the_module_that_registers_it(tmp_path, monkeypatch):
+    (tmp_path / "somebodys_tasks.py").write_text(
+        "import gymnasium\n"
+        "gymnasium.register('Somebodys-v0', entry_point='mher_pl.envs.point2d:Point2DEnv', max_episode_steps=9)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(error.UnregisteredEnv):
+        mher_pl.make("Somebodys-v0")
+    assert mher_pl.make("somebodys_tasks:Somebodys-v0").spec.max_episode_steps == 9
+    env = mher_pl.make_vec("somebodys_tasks:Somebodys-v0", num_envs=2)
+    assert isinstance(env, SyncVectorEnv)
+    env.reset(seed=0)
+    assert env.step(env.action_space.sample())[4]["is_success"].shape == (2,)
+
+
 def test_an_unknown_id_is_gymnasiums_own_error():
     with pytest.raises(error.UnregisteredEnv):
         mher_pl.make("NoSuchTask-v0")

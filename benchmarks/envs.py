@@ -1,0 +1,171 @@
+"""Environment steps per second of every task in a batch, beside the physics floor and gymnasium's own batch.
+
+The floor is the task's own MuJoCo model stepped by `mj_step` alone on all cores, from the same states under the same
+mocap targets and controls. The three are timed in turns, step by step, so that a busy machine slows all of them alike.
+
+    python benchmarks/envs.py
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+from gymnasium.vector import SyncVectorEnv
+
+import mher_pl
+from mher_pl.envs.batch import CORES, MujocoVectorEnv, share
+
+FETCH = {"floor_share": 0.8, "times_sync": 2.0}
+TARGETS = {
+    "mher_pl/Point2DLarge-v1": {"steps_per_second": 1_000_000},
+    "mher_pl/Point2DFourRoom-v1": {"steps_per_second": 300_000},
+    "FetchReach-v4": FETCH,
+    "FetchPush-v4": FETCH,
+    "FetchPickAndPlace-v4": FETCH,
+    "FetchSlide-v4": FETCH,
+    "mher_pl/SawyerReachXYZ-v1": {"floor_share": 0.8},
+    "mher_pl/Reacher-v1": {"times_sync": 2.0},
+}
+SYNC = {"mher_pl/Reacher-v1": "Reacher-v5"}  # gymnasium's own form of a task, quicker one by one than ours
+
+
+class Floor:
+    """The physics of a batch and nothing else: states of its own, driven by what drove the batch."""
+
+    def __init__(self, env: MujocoVectorEnv):
+        self.env = env
+        self.datas = [mujoco.MjData(env.model) for _ in env.datas]
+        self.start()
+
+    def start(self) -> None:
+        """Take over the states of the batch."""
+        for mine, theirs in zip(self.datas, self.env.datas, strict=True):
+            mujoco.mj_copyData(mine, self.env.model, theirs)
+
+    def follow(self) -> None:
+        """Take over the mocap targets and controls that the batch's last step set."""
+        for mine, theirs in zip(self.datas, self.env.datas, strict=True):
+            mine.mocap_pos[:], mine.mocap_quat[:], mine.ctrl[:] = theirs.mocap_pos, theirs.mocap_quat, theirs.ctrl
+
+    def step(self) -> None:
+        """Step the physics of every copy, on all cores."""
+        model, substeps = self.env.model, self.env.substeps
+
+        def work(copies: Iterator[int]) -> None:
+            for copy in copies:
+                mujoco.mj_step(model, self.datas[copy], substeps)
+
+        share(work, len(self.datas), CORES)
+
+
+def seconds(function: Any, *args: Any) -> float:
+    start = time.perf_counter()
+    function(*args)
+    return time.perf_counter() - start
+
+
+def measure(task: str, num_envs: int, budget: float) -> dict[str, Any]:
+    """Time the task for about `budget` seconds; rates are medians over steps."""
+    env = mher_pl.make_vec(task, num_envs=num_envs)
+    sync = SyncVectorEnv([partial(gymnasium.make, SYNC.get(task, task))] * num_envs)
+    single = mher_pl.make(task)
+    floor = Floor(env) if isinstance(env, MujocoVectorEnv) else None
+    rng = np.random.default_rng(0)
+    times: dict[str, list[float]] = {"batch": [], "sync": [], "single": [], "floor": []}
+    end, step = time.perf_counter() + budget, 0
+    while step < 10 or time.perf_counter() < end:
+        if step % 50 == 0:  # before any of them ends its episode
+            env.reset(seed=step)
+            sync.reset(seed=step)
+            single.reset(seed=step)
+            if floor:
+                floor.start()
+        actions = rng.uniform(-1, 1, size=env.action_space.shape).astype(np.float32)
+        times["batch"].append(seconds(env.step, actions) / num_envs)
+        if floor:
+            floor.follow()
+            times["floor"].append(seconds(floor.step) / num_envs)
+        times["sync"].append(seconds(sync.step, actions) / num_envs)
+        times["single"].append(seconds(single.step, actions[0]))
+        step += 1
+    rates = {name: 1 / statistics.median(values[1:]) for name, values in times.items() if values}  # [0]: first touch
+    row = {
+        "steps_per_second": rates["batch"],
+        "times_sync": rates["batch"] / rates["sync"],
+        "floor_share": rates["batch"] / rates["floor"] if floor else None,
+        "floor_steps_per_second": rates.get("floor"),
+        "sync_steps_per_second": rates["sync"],
+        "single_steps_per_second": rates["single"],
+        "timed_steps": len(times["batch"]),
+    }
+    env.close()
+    sync.close()
+    return row | {"targets": TARGETS[task], "met": all(row[key] >= value for key, value in TARGETS[task].items())}
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """Lay the rows out as a Markdown table."""
+    lines = [
+        "| task | batch, steps/s | floor | of it | `SyncVectorEnv` | times that | single | target |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for task, row in rows.items():
+        floor = f"{row['floor_steps_per_second']:,.0f}" if row["floor_share"] else "-"
+        part = f"{row['floor_share']:.2f}" if row["floor_share"] else "-"
+        target = ", ".join(f"{key} {value:,}" for key, value in row["targets"].items())
+        lines.append(
+            f"| {task} | {row['steps_per_second']:,.0f} | {floor} | {part} | {row['sync_steps_per_second']:,.0f} "
+            f"| {row['times_sync']:.1f} | {row['single_steps_per_second']:,.0f} "
+            f"| {target}: {'met' if row['met'] else 'MISSED'} |"
+        )
+    return "\n".join(lines)
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", choices=TARGETS, default=list(TARGETS), metavar="ID")
+    parser.add_argument("--num-envs", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=6.0, help="of timing per task")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "envs.json")
+    arguments = parser.parse_args()
+    rows = {}
+    for task in arguments.tasks:
+        rows[task] = measure(task, arguments.num_envs, arguments.seconds)
+        print(task, f"{rows[task]['steps_per_second']:,.0f} steps/s", flush=True)
+    result = {
+        "num_envs": arguments.num_envs,
+        "cores": CORES,
+        "processor": processor(),
+        "load_average": os.getloadavg()[0],
+        "versions": {
+            "python": platform.python_version(),
+            "mujoco": mujoco.__version__,
+            "gymnasium": gymnasium.__version__,
+        },
+        "tasks": rows,
+    }
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(result, indent=2) + "\n")
+    print("\n" + table(rows) + f"\n\n{arguments.num_envs} environments on {CORES} cores; written to {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()
