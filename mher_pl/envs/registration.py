@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium import error, spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
@@ -95,7 +96,7 @@ class SuccessInfo(gymnasium.Wrapper):
         if "is_success" not in info:
             if "success" not in info:
                 raise error.Error(f"{self.spec and self.spec.id} says neither 'is_success' nor 'success' in its info")
-            info["is_success"] = info["success"]
+            info["is_success"] = np.float32(info["success"])
         return observation, reward, terminated, truncated, info
 
 
