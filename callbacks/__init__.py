@@ -2,10 +2,22 @@
 
 from callbacks.checkpoint import RunCheckpoint
 from callbacks.evaluation import Evaluation
+from callbacks.interruption import Interruption
 from callbacks.model_warmup import ModelWarmup
 from callbacks.progress import Progress
 from callbacks.relabel_goals import RelabelGoalLogger
+from callbacks.seed_summary import SeedSummary
 from callbacks.timing import Timing
 from callbacks.video import Video
 
-__all__ = ["Evaluation", "ModelWarmup", "Progress", "RelabelGoalLogger", "RunCheckpoint", "Timing", "Video"]
+__all__ = [
+    "Evaluation",
+    "Interruption",
+    "ModelWarmup",
+    "Progress",
+    "RelabelGoalLogger",
+    "RunCheckpoint",
+    "SeedSummary",
+    "Timing",
+    "Video",
+]

@@ -2,11 +2,12 @@
 
 import gymnasium as gym
 import numpy as np
+import torch
 from lightning import Callback, Trainer
 
 from mher_pl.agent import Agent
 from mher_pl.envs import make_vec
-from mher_pl.errors import require_int
+from mher_pl.errors import UserError, require_int
 from mher_pl.evaluate import Episodes, rollout
 
 
@@ -33,18 +34,31 @@ class Evaluation(Callback):
         value = pl_module.value(outcome.observations, outcome.desired_goals)
         if value is not None:
             metrics["eval/q_mean"] = value.mean().item()
+        metrics = self._mean_over_workers(trainer, metrics, len(outcome.success))
         pl_module.log_dict(metrics, logger=False)
         trainer.datamodule.log_metrics(metrics | {"epoch": trainer.current_epoch})
 
     on_test_epoch_end = on_validation_epoch_end
 
     def evaluate(self, trainer: Trainer, pl_module: Agent) -> Episodes:
-        """Run the episodes."""
+        """Run the episodes, or this worker's share of them."""
         data = trainer.datamodule
-        if self.envs is None:
-            self.envs = make_vec(data.task.env, num_envs=self.episodes, **data.env_kwargs)
         seeds = np.random.SeedSequence([data.seed, data.env_steps, self.episodes]).generate_state(self.episodes)
+        seeds = seeds[trainer.global_rank :: trainer.world_size]
+        if len(seeds) == 0:
+            raise UserError(f"evaluation.episodes is {self.episodes}; allowed: one at least for each worker")
+        if self.envs is None:
+            self.envs = make_vec(data.task.env, num_envs=len(seeds), **data.env_kwargs)
         return rollout(pl_module.act, self.envs, data.task, seeds)
+
+    @staticmethod
+    def _mean_over_workers(trainer: Trainer, metrics: dict[str, float], episodes: int) -> dict[str, float]:
+        """Join the means over each worker's share of the episodes."""
+        if trainer.world_size == 1:
+            return metrics
+        sums = torch.tensor([*(value * episodes for value in metrics.values()), episodes], dtype=torch.float64)
+        *sums, episodes = trainer.strategy.reduce(sums.to(trainer.strategy.root_device), reduce_op="sum").tolist()
+        return dict(zip(metrics, (value / episodes for value in sums), strict=True))
 
     def teardown(self, trainer: Trainer, pl_module: Agent, stage: str) -> None:
         """Close the environments."""

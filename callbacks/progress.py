@@ -20,6 +20,7 @@ class Progress(ProgressBar):
         super().__init__()
         self._bar: tqdm | None = None
         self._enabled = True
+        self.note = ""  # what another callback has to say behind the success rate
 
     def disable(self) -> None:
         """Show nothing, as on all but the first of several processes."""
@@ -32,10 +33,11 @@ class Progress(ProgressBar):
     def on_train_start(self, trainer: Trainer, pl_module: Agent) -> None:
         """Open the bar; its total is exact because an epoch has a fixed number of episodes."""
         data = trainer.datamodule
-        steps_per_epoch = data.episodes_per_epoch * data.task.horizon
+        steps_per_epoch = data.episodes_per_epoch * data.task.horizon * trainer.world_size
         total = None
         if trainer.max_epochs != -1:
-            total = data.env_steps + (trainer.max_epochs - trainer.current_epoch) * steps_per_epoch
+            done = data.position / len(trainer.train_dataloader)  # of an epoch that was interrupted
+            total = data.env_steps + round((trainer.max_epochs - trainer.current_epoch - done) * steps_per_epoch)
         self._bar = tqdm(
             total=total,
             initial=data.env_steps,
@@ -52,13 +54,14 @@ class Progress(ProgressBar):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Show epoch and success rate."""
-        self._bar.set_postfix_str(f"epoch {trainer.current_epoch + 1}{self._success(trainer)}")
+        self._bar.set_postfix_str(f"epoch {trainer.current_epoch + 1}{self._success(trainer)}{self.note}")
 
     def on_train_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Close the bar and say how the run ended and where it lies."""
         self._close()
+        folder = trainer.log_dir  # agreed on by all workers, so asked for by all
         if self._enabled:
-            print(f"epoch {trainer.current_epoch}{self._success(trainer)}, run folder {trainer.log_dir}")
+            print(f"epoch {trainer.current_epoch}{self._success(trainer)}, run folder {folder}")
 
     def on_exception(self, trainer: Trainer, pl_module: Agent, exception: BaseException) -> None:
         """Close the bar, so that the message stands on a line of its own."""

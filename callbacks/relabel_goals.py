@@ -47,6 +47,14 @@ class RelabelGoalLogger(Callback):
                 if isinstance(logger, TensorBoardLogger):
                     logger.experiment.add_figure("relabel/goals", figure, global_step=data.env_steps)
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the distances of an epoch that is not over."""
+        return {"distances": torch.stack(self.distances)} if self.distances else {}
+
+    def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
+        """Restore what `state_dict` returned."""
+        self.distances = list(state_dict.get("distances", ()))
+
 
 def draw_goals(batch: TensorDict, relabelled: TensorDict) -> Figure:
     """Draw achieved, desired and relabelled goals of an episode [T], the first two dimensions of each."""

@@ -2,7 +2,7 @@
 
 import sys
 
-from mher_pl.errors import NonFiniteError, UserError
+from mher_pl.errors import Interrupted, NonFiniteError, SeedsFailed, UserError
 
 USAGE = """\
 usage: python -m mher_pl COMMAND [options]
@@ -13,6 +13,9 @@ train and evaluate (options and their meaning: COMMAND --help, configs/*.yaml)
   validate  --config configs/fetch.yaml --ckpt_path RUN/checkpoints/last.ckpt
   test      --config configs/fetch.yaml --ckpt_path RUN/checkpoints/last.ckpt [--evaluation.episodes 500]
 
+deploy
+  export    RUN|CKPT --out policy.pt2      the policy as a torch.export program, which runs without this package
+
 compare
   report    RUN... --out DIR               learning curves and tables of finished runs
   sweep     configs/sweeps/point_tasks.yaml    tasks x algorithms x seeds, resumable
@@ -20,7 +23,10 @@ compare
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command and return the exit code: 0, 1 after a user's mistake or a failed run, 2 after a usage error."""
+    """Run a command and return the exit code.
+
+    0, 1 after a user's mistake or a failed run, 2 after a usage error, 130 or 143 after Ctrl-C or SIGTERM.
+    """
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE, end="")
@@ -29,10 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         # Imported late: `--help` and a usage error need none of torch.
         if command in ("fit", "validate", "test"):
-            from mher_pl.cli import run
-
-            run(argv)
-            return 0
+            return _train_or_evaluate(argv)
         if command == "report":
             from mher_pl import report
 
@@ -41,11 +44,37 @@ def main(argv: list[str] | None = None) -> int:
             from mher_pl import sweep
 
             return sweep.main(rest)
-    except (UserError, NonFiniteError) as error:
+        if command == "export":
+            from mher_pl import policy
+
+            return policy.main(rest)
+    except (UserError, NonFiniteError, SeedsFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"error: command is {command!r}; allowed: fit, validate, test, report, sweep", file=sys.stderr)
+    except Interrupted as error:
+        print(error.message, file=sys.stderr)
+        return error.code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    print(f"error: command is {command!r}; allowed: fit, validate, test, export, report, sweep", file=sys.stderr)
     return 2
+
+
+def _train_or_evaluate(argv: list[str]) -> int:
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    from mher_pl.cli import run
+    from mher_pl.usage import UsageError, explain
+
+    try:
+        run(argv)
+    except UsageError as error:
+        print(f"error: {explain(str(error), argv)}", file=sys.stderr)
+        return 2
+    except MisconfigurationException as error:  # a trainer setting that Lightning refuses
+        raise UserError(" ".join(str(error).split())) from error
+    return 0
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ from lightning import LightningModule
 from tensordict import TensorDict
 from torch import Tensor, nn
 
+from mher_pl.checkpoint import require_same_networks
 from mher_pl.errors import NonFiniteError, UserError, require_int, require_positive
 from mher_pl.networks import Actor
 from mher_pl.normalizer import Normalizer
+from mher_pl.strategies import gather_from_workers, worker_seed
 from mher_pl.task import Task
 
 
@@ -61,9 +63,10 @@ class Agent(LightningModule, ABC):
         return Actor(self.task.observation_size + self.task.goal_size, self.task.action_size, self.hidden_sizes)
 
     def setup(self, stage: str) -> None:
-        """Move the generator to the device of the networks."""
-        if self.generator.device != self.device:
-            self.generator = torch.Generator(self.device).manual_seed(self.seed)
+        """Put the generator on the device of the networks; data-parallel workers draw different numbers."""
+        seed = worker_seed(self.seed, self.trainer.global_rank)
+        if self.generator.device != self.device or seed != self.seed:
+            self.generator = torch.Generator(self.device).manual_seed(seed)
 
     # Acting
 
@@ -125,8 +128,9 @@ class Agent(LightningModule, ABC):
                 )
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's means of all tracked scalars against environment steps."""
-        means = {key: torch.stack(values).mean().item() for key, values in self.tracked.items()}
+        """Log the epoch's means of all tracked scalars, over all workers, against environment steps."""
+        reduce = self.trainer.strategy.reduce
+        means = {key: reduce(torch.stack(values).mean()).item() for key, values in self.tracked.items()}
         self.tracked.clear()
         self.trainer.datamodule.log_metrics(means)
 
@@ -145,11 +149,17 @@ class Agent(LightningModule, ABC):
             "hidden_sizes": list(self.hidden_sizes),
             "clip": self.clip,
             "min_std": self.min_std,
-            "generator": self.generator.get_state(),
+            "workers": gather_from_workers(
+                self.trainer,
+                {
+                    "generator": self.generator.get_state(),
+                    "tracked": {key: torch.stack(values) for key, values in self.tracked.items()},
+                },
+            ),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the random generator.
+        """Restore the random generator and, within an epoch, what was tracked so far.
 
         Raises:
             UserError: the checkpoint is not ours, or of another task or shape.
@@ -164,4 +174,8 @@ class Agent(LightningModule, ABC):
                 f"and layers {saved['hidden_sizes']}; allowed: one of {self.task.env} with {sizes} and "
                 f"{self.hidden_sizes}"
             )
-        self.generator.set_state(saved["generator"])
+        require_same_networks(checkpoint["state_dict"], self.state_dict())
+        if self.trainer.state.fn == "fit" and len(saved["workers"]) == self.trainer.world_size:
+            own = saved["workers"][self.trainer.global_rank]
+            self.generator.set_state(own["generator"])
+            self.tracked = {key: list(values.to(self.device)) for key, values in own["tracked"].items()}

@@ -1,50 +1,54 @@
 """LightningCLI of `fit`, `validate` and `test`."""
 
 import logging
-import re
+import os
 import warnings
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from callbacks import Evaluation, ModelWarmup, Progress, RelabelGoalLogger, RunCheckpoint, Timing
+from callbacks import (
+    Evaluation,
+    Interruption,
+    ModelWarmup,
+    Progress,
+    RelabelGoalLogger,
+    RunCheckpoint,
+    SeedSummary,
+    Timing,
+)
 from mher_pl.agent import Agent
+from mher_pl.checkpoint import PlainCheckpointIO, read_checkpoint
 from mher_pl.data import GoalDataModule
-from mher_pl.errors import UserError
-from mher_pl.run_folder import latest_run_folder, new_run_folder, require_writable
+from mher_pl.errors import SeedsFailed, UserError
+from mher_pl.run_folder import Place, checkpoint_file, require_writable
+from mher_pl.strategies import SeedParallelStrategy, global_rank, register_strategies
+from mher_pl.usage import UsageError
 
 
 class Parser(LightningArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser that raises instead of printing its usage over many lines."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print the innermost cause with the full key, and exit with 2."""
-        self.exit(2, f"error: {one_line(str(message))}\n")
-
-
-def one_line(message: str) -> str:
-    """Condense jsonargparse's nested message to `key: cause`."""
-    keys = re.findall(r'(?:Parser key|Key) "([^"]+)"', message)
-    causes = [
-        line.strip(" -")
-        for line in message.splitlines()
-        if re.search(r"not accepted|Expected|Got value|required|not found|Unable|Invalid|No action|unrecognized", line)
-        and "NoneType" not in line
-    ]
-    cause = causes[0] if causes else " ".join(message.split())
-    return f"{'.'.join(dict.fromkeys(keys))}: {cause}" if keys else cause
+        """Raise `UsageError`."""
+        raise UsageError(str(message)) from ex
 
 
 class SaveRunConfig(SaveConfigCallback):
     """Save the resolved config in the run's folder, of training runs only."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save before training; a resumed run writes its own again."""
+        """Save before training what repeats this run alone; a resumed run writes its own again."""
         if stage == "fit":
+            self.config = self.config.clone()
+            self.config.ckpt_path = None
+            if isinstance(trainer.strategy, SeedParallelStrategy):
+                self.config.trainer.update({"strategy": "auto", "devices": 1, "num_nodes": 1})
             super().setup(trainer, pl_module, stage)
 
 
@@ -82,43 +86,131 @@ class MherCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Keep the config in charge: a checkpoint is data, its hyperparameters override nothing."""
 
+    def _set_seed(self) -> None:
+        """Check the seed before Lightning takes it."""
+        seed = self._get(self.config, "seed_everything")
+        if isinstance(seed, bool) or not 0 <= seed < 2**32:
+            raise UserError(f"seed_everything is {seed!r}; allowed: an integer from 0 to {2**32 - 1}")
+        super()._set_seed()
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Leave `weights_only` out of the options: checkpoints are never read as anything else."""
+        return {name: skip | {"weights_only"} for name, skip in LightningCLI.subcommands().items()}
+
     def before_instantiate_classes(self) -> None:
         """Set what must hold before any environment or network exists."""
         threads = self._get(self.config, "threads")
         if threads < 1:
             raise UserError(f"threads is {threads}; allowed: an integer of at least 1")
         torch.set_num_threads(threads)
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # else Lightning sets its own number under ddp
+        trainer = self._get(self.config, "trainer")
+        self.seeds = str(trainer.strategy) == SeedParallelStrategy.strategy_name
+        if self.seeds:
+            if self.subcommand != "fit":
+                raise UserError(f"trainer.strategy is 'seed_parallel' in {self.subcommand}; allowed: in fit")
+            config = self.config[self.subcommand]
+            seed = config.seed_everything + global_rank(trainer.devices)
+            config.seed_everything = config.data.seed = config.model.init_args.seed = seed
+            self._set_seed()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Give a training run its folder and loggers; `validate` and `test` write nothing."""
+        """Give a training run its folder, logger and callbacks; `validate` and `test` write nothing."""
         config = self._get(self.config_init, "trainer")
+        plugins = config["plugins"] or []
+        kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), PlainCheckpointIO()]
+        self.folder, self.resumed = None, False
+        callbacks: list[Callback] = [Timing()]
         if self.subcommand in (None, "fit"):
-            root = require_writable(Path(config["default_root_dir"] or "runs"))
-            task = self.datamodule.task.env.split("/")[-1]
-            place = (root, task, self._get(self.config, "algorithm"), self._get(self.config, "seed_everything"))
-            resume = self.subcommand == "fit" and self._get(self.config, "ckpt_path") == "last"
-            folder = latest_run_folder(*place) if resume else new_run_folder(*place)
-            kwargs["default_root_dir"] = str(folder)
-            if config["logger"] is None:
-                kwargs["logger"] = TensorBoardLogger(folder, name="", version="", default_hp_metric=False)
-            if resume:
-                self.config_init[self.subcommand]["ckpt_path"] = str(folder / "checkpoints" / "last.ckpt")
+            kwargs |= self._place_run(config)
+            if self.seeds:
+                seed = self._get(self.config, "seed_everything")
+                self.seed_summary = SeedSummary(self.folder.parent / "seeds", seed)
+                callbacks.append(self.seed_summary)
         else:
             kwargs["logger"] = False
-        callbacks = [Timing()]
+            if path := self._get(self.config, "ckpt_path"):
+                self.config_init[self.subcommand]["ckpt_path"] = str(checkpoint_file(path))
         if config["enable_progress_bar"] is not False:
             callbacks.append(Progress())
         if config["enable_checkpointing"] is not False:
             callbacks.append(RunCheckpoint())
-        kwargs["callbacks"] = [*(config["callbacks"] or []), *callbacks]
+        kwargs["callbacks"] = [*(config["callbacks"] or []), *callbacks, Interruption()]
         return super().instantiate_trainer(**kwargs)
+
+    def _place_run(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Choose the run's folder, and where it goes on from; return the trainer's arguments that follow."""
+        if not self.seeds and global_rank(config["devices"]) > 0:
+            # A data-parallel worker: the first one logs and saves for all, so this one only reads.
+            self._find_checkpoint(config, claim=False)
+            return {"logger": False}
+        self._find_checkpoint(config, claim=self.subcommand == "fit")
+        arguments: dict[str, Any] = {"default_root_dir": str(self.folder)}
+        if config["logger"] is None:
+            # What an interrupted run logged after the checkpoint is hidden in TensorBoard.
+            purge = {"purge_step": self.env_steps + 1} if self.resumed else {}
+            arguments["logger"] = TensorBoardLogger(self.folder, "", "", default_hp_metric=False, **purge)
+        return arguments
+
+    def _find_checkpoint(self, config: dict[str, Any], claim: bool) -> None:
+        """Set `folder`, `resumed` and `env_steps` of the run, and the checkpoint it starts from.
+
+        `last` goes on in the folder of the newest run, from the start if it was interrupted before its first
+        checkpoint; so does the path of a run's own last checkpoint. Any other checkpoint begins a new run.
+        """
+        seed = self._get(self.config, "seed_everything")
+        root = require_writable(Path(config["default_root_dir"] or "runs"))
+        place = Place(root, self.datamodule.task.env, self._get(self.config, "algorithm"), seed)
+        path = self._get(self.config, "ckpt_path") if self.subcommand == "fit" else None
+        self.env_steps, checkpoint = -1, None
+        if path == "last":
+            self.folder, checkpoint = place.latest()
+        elif path is not None:
+            checkpoint = checkpoint_file(path)
+            self.folder = place.owner(checkpoint)
+        self.resumed = self.folder is not None
+        if checkpoint is not None:
+            saved = read_checkpoint(checkpoint, mmap=True)
+            self.env_steps = saved[type(self.datamodule).__name__]["env_steps"]
+            epochs = saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+            require_epochs_left(config["max_epochs"], epochs, checkpoint)
+        if path is not None:
+            self.config_init[self.subcommand]["ckpt_path"] = None if checkpoint is None else str(checkpoint)
+        if self.folder is None:
+            self.folder = place.claim() if claim else place.folder(place.newest() + 1)
 
     def before_fit(self) -> None:
         """Log the hyperparameters beside the metrics they led to."""
+        if self.resumed:
+            return
         for logger in self.trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 parameters = self._get(self.config_dump, "model") | {"data": self._get(self.config_dump, "data")}
                 logger.log_hyperparams(parameters, {"eval/success_rate": 0.0})
+
+    def after_fit(self) -> None:
+        """Fail if a seed failed.
+
+        Raises:
+            SeedsFailed: with the seeds and why.
+        """
+        if self.seeds:
+            self.trainer.strategy.launcher.wait()
+            if failures := self.seed_summary.failures():
+                reasons = ", ".join(f"seed {seed} ({reason})" for seed, reason in failures.items())
+                raise SeedsFailed(f"{len(failures)} of {self.trainer.strategy.seeds} seeds failed: {reasons}")
+
+
+def require_epochs_left(max_epochs: int | None, epochs: int, checkpoint: Path) -> None:
+    """Raise `UserError` if the checkpoint is from beyond the run's end."""
+    if max_epochs is not None and -1 < max_epochs < epochs:
+        raise UserError(f"trainer.max_epochs is {max_epochs}; allowed: at least {epochs}, the epochs in {checkpoint}")
+    if max_epochs == epochs:
+        print(f"nothing left to train: all {epochs} epochs are in {checkpoint}")
+
+
+register_strategies()
 
 
 def run(args: list[str]) -> None:

@@ -13,6 +13,7 @@ from mher_pl.collect import EpisodeCollector
 from mher_pl.errors import UserError, require_at_least, require_int, require_probability
 from mher_pl.replay import EpisodeReplay
 from mher_pl.sampler import Sampler
+from mher_pl.strategies import gather_from_workers, worker_seed
 from mher_pl.task import inspect_task
 
 
@@ -23,11 +24,15 @@ class EpisodeBatches(IterableDataset):
         self.data = data
 
     def __iter__(self) -> Iterator[TensorDict]:
-        """Yield batches; the next episode is collected only after the last batch of this one was learned from."""
-        for _ in range(self.data.episodes_per_epoch):
-            self.data.collect()
-            for _ in range(self.data.batches_per_episode):
-                yield self.data.replay.sample(self.data.batch_size)
+        """Yield batches; the next episode is collected only after the last batch of this one was learned from.
+
+        A run that was interrupted within an epoch goes on with the next batch of it.
+        """
+        for batch in range(self.data.position % len(self), len(self)):
+            if batch % self.data.batches_per_episode == 0:
+                self.data.collect()
+            self.data.position = batch + 1
+            yield self.data.replay.sample(self.data.batch_size)
 
     def __len__(self) -> int:
         """Return the batches of an epoch; with a length Lightning fetches no batch ahead of time."""
@@ -84,26 +89,28 @@ class GoalDataModule(LightningDataModule):
         self.episodes_per_epoch, self.batches_per_episode = episodes_per_epoch, batches_per_episode
         self.batch_size, self.capacity, self.sampler = batch_size, capacity, sampler
         self.noise, self.random_action_probability, self.seed = noise, random_action_probability, seed
-        self.env_steps = 0
+        self.env_steps = 0  # of all data-parallel workers
+        self.position = 0  # batches of the epoch so far
 
     def setup(self, stage: str) -> None:
         """Create replay and collector for training."""
         if stage == "fit":
-            self.replay = EpisodeReplay(self.capacity, self.task.horizon, self.sampler, self.seed)
+            seed = worker_seed(self.seed, self.trainer.global_rank)
+            self.replay = EpisodeReplay(self.capacity, self.task.horizon, self.sampler, seed)
             self.collector = EpisodeCollector(
                 self.task,
                 self.env_kwargs,
                 self.trainer.lightning_module,
                 self.noise,
                 self.random_action_probability,
-                self.seed,
+                seed,
             )
 
     def collect(self, random: bool = False) -> None:
         """Collect one episode, with uniformly random actions if `random`, store it and show it to the agent."""
         episode = self.collector.collect(random)
         self.replay.add(episode)
-        self.env_steps += self.task.horizon
+        self.env_steps += self.task.horizon * self.trainer.world_size
         self.trainer.lightning_module.observe(episode)
 
     def train_dataloader(self) -> EpisodeBatches:
@@ -127,16 +134,28 @@ class GoalDataModule(LightningDataModule):
             self.collector.close()
 
     def state_dict(self) -> dict:
-        """Return counters, replay, environment and generators as plain data."""
+        """Return counters, and every worker's replay, environment and generators, as plain data."""
+        own = {"replay": self.replay.state_dict(), "collector": self.collector.state_dict()}
         return {
             "env_steps": self.env_steps,
-            "replay": self.replay.state_dict(),
-            "collector": self.collector.state_dict(),
+            "position": self.position,
+            "workers": gather_from_workers(self.trainer, own),
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Restore what `state_dict` returned; without training only the counter matters."""
-        self.env_steps = state["env_steps"]
+        """Restore what `state_dict` returned; without training only the counter matters.
+
+        Raises:
+            UserError: the checkpoint is of another number of workers, or of another replay.
+        """
+        self.env_steps, self.position = state["env_steps"], state["position"]
         if self.trainer.state.fn == "fit":
-            self.replay.load_state_dict(state["replay"])
-            self.collector.load_state_dict(state["collector"])
+            workers = state["workers"]
+            if len(workers) != self.trainer.world_size:
+                raise UserError(
+                    f"ckpt_path names a checkpoint of {len(workers)} workers, but this run has "
+                    f"{self.trainer.world_size}; allowed: trainer.devices as when it was written"
+                )
+            own = workers[self.trainer.global_rank]
+            self.replay.load_state_dict(own["replay"])
+            self.collector.load_state_dict(own["collector"])

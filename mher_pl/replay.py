@@ -5,7 +5,7 @@ from tensordict import TensorDict
 from torch import Tensor
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 
-from mher_pl.errors import require_int
+from mher_pl.errors import require, require_int
 from mher_pl.sampler import Sampler
 
 
@@ -20,7 +20,7 @@ class EpisodeReplay:
 
     def __init__(self, capacity: int, horizon: int, sampler: Sampler, seed: int) -> None:
         require_int("data.capacity", capacity, horizon)
-        self.horizon = horizon
+        self.capacity, self.horizon = capacity, horizon
         self.sampler = sampler
         self.buffer = TensorDictReplayBuffer(storage=LazyTensorStorage(capacity // horizon), batch_size=1)
         self.generator = torch.Generator().manual_seed(seed)
@@ -84,6 +84,8 @@ class EpisodeReplay:
     def state_dict(self) -> dict:
         """Return the filled part of the storage, the write position, the sampler and the generator as plain data."""
         return {
+            "capacity": self.capacity,
+            "horizon": self.horizon,
             "episodes": {key: value.clone() for key, value in self.episodes.items()} if len(self) else {},
             "cursor": self.buffer.writer._cursor,
             "sampler": self.sampler.state_dict(),
@@ -91,7 +93,13 @@ class EpisodeReplay:
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore what `state_dict` returned.
+
+        Raises:
+            UserError: the capacity or the episodes' length was another.
+        """
+        for setting, own in (("capacity", self.capacity), ("horizon", self.horizon)):
+            require(own == state[setting], f"data.{setting}", own, f"{state[setting]}, as in the checkpoint")
         episodes = state["episodes"]
         if episodes:
             self.buffer.extend(TensorDict(episodes, batch_size=[len(episodes["action"])]))

@@ -1,35 +1,89 @@
 """Folders of runs: `<root>/<task>/<algorithm>/seed_<seed>`."""
 
 import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from mher_pl.errors import UserError
 
-
-def new_run_folder(root: Path, task: str, algorithm: str, seed: int) -> Path:
-    """Return the folder of a new run: `seed_0`, or `seed_0-2` and so on beside earlier runs, which stay."""
-    name, number = f"seed_{seed}", 1
-    while (folder := root / task / algorithm / name).exists():
-        number += 1
-        name = f"seed_{seed}-{number}"
-    return folder
+LAST = Path("checkpoints") / "last.ckpt"
 
 
-def latest_run_folder(root: Path, task: str, algorithm: str, seed: int) -> Path:
-    """Return the newest folder of the run that holds a checkpoint to continue from.
+@dataclass(frozen=True)
+class Place:
+    """Where the runs of one task, algorithm and seed lie: `seed_0`, then `seed_0-2`, `seed_0-3`, ..."""
+
+    root: Path
+    env: str  # Gymnasium id
+    algorithm: str
+    seed: int
+
+    @property
+    def parent(self) -> Path:
+        """The folder of all seeds."""
+        return self.root / self.env.split("/")[-1] / self.algorithm
+
+    def folder(self, number: int) -> Path:
+        """Return the folder of the `number`-th run, from 1."""
+        return self.parent / (f"seed_{self.seed}" if number == 1 else f"seed_{self.seed}-{number}")
+
+    def newest(self) -> int:
+        """Return the number of the newest run, 0 if there is none."""
+        names = (re.fullmatch(rf"seed_{self.seed}(?:-(\d+))?", path.name) for path in self.parent.glob("seed_*"))
+        return max((int(name[1] or 1) for name in names if name), default=0)
+
+    def claim(self) -> Path:
+        """Create and return the folder of a new run; earlier runs are never overwritten, nor shared by two programs."""
+        while True:
+            folder = self.folder(self.newest() + 1)
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:  # another program was quicker
+                continue
+            return folder
+
+    def latest(self) -> tuple[Path, Path | None]:
+        """Return the folder of the newest run and its last checkpoint, None if it ended before its first.
+
+        Raises:
+            UserError: there is no run.
+        """
+        number = self.newest()
+        if number == 0:
+            raise UserError(
+                f"ckpt_path is 'last', but there is no run in {self.folder(1)}; allowed: last after an interrupted run "
+                "of the same task, algorithm, seed and trainer.default_root_dir, or a checkpoint file"
+            )
+        folder = self.folder(number)
+        return folder, folder / LAST if (folder / LAST).is_file() else None
+
+    def owner(self, checkpoint: Path) -> Path | None:
+        """Return the run's folder if `checkpoint` is the last one of a run of this task, algorithm and seed."""
+        folder = checkpoint.resolve().parent.parent
+        try:
+            config = yaml.safe_load((folder / "config.yaml").read_text())
+            same = (config["data"]["env"], config["algorithm"], config["seed_everything"])
+        except (OSError, yaml.YAMLError, TypeError, KeyError):
+            return None
+        is_last = checkpoint.resolve() == folder / LAST
+        return folder if is_last and same == (self.env, self.algorithm, self.seed) else None
+
+
+def checkpoint_file(path: str | Path) -> Path:
+    """Return the checkpoint that `path` names: a file, or a run's folder, whose last one it is.
 
     Raises:
         UserError: there is none.
     """
-    parent = root / task / algorithm
-    found = [path.parent.parent for path in parent.glob(f"seed_{seed}*/checkpoints/last.ckpt")]
-    found = [path for path in found if path.name.split("-")[0] == f"seed_{seed}"]
-    if not found:
-        raise UserError(
-            f"ckpt_path is 'last', but there is no checkpoint in {parent / f'seed_{seed}'}; allowed: last after an "
-            "interrupted run of the same task, algorithm, seed and trainer.default_root_dir, or a checkpoint file"
-        )
-    return max(found, key=lambda path: (len(path.name), path.name))
+    path = Path(path)
+    if path.is_dir():
+        path = path / LAST
+    if not path.is_file():
+        raise UserError(f"ckpt_path is {str(path)!r}, which does not exist; allowed: a checkpoint, or a run's folder")
+    return path
 
 
 def require_writable(root: Path) -> Path:

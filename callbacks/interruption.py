@@ -1,0 +1,89 @@
+"""Ending a run in good order when a signal asks for it."""
+
+import signal
+from types import FrameType
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.pytorch.callbacks import Checkpoint
+
+from mher_pl.errors import Interrupted
+
+
+class Interruption(Checkpoint):
+    """On SIGTERM (a cluster's preemption) or Ctrl-C, save and exit; the saved run resumes as if nothing had happened.
+
+    Training stops after the batch in progress, or after the epoch's evaluation if that is running, so that the state
+    between two batches is saved whole. Before training, or when the same signal comes again, it stops at once. The exit
+    code is 128 + the signal's number: 143 or 130. Under SLURM the requeue signal (SIGUSR1) is taken likewise, because
+    Lightning's own handler saves in the middle of a step.
+
+    It is a `Checkpoint` for Lightning, which calls those after all other callbacks.
+    """
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self._deferring = False
+        self._earlier_handlers: dict[int, Any] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take the signals over."""
+        self._trainer, self.signum, self._deferring = trainer, None, False
+        # Lightning installs this one for SIGTERM; its own would start a collective from inside the handler.
+        trainer._signal_connector._sigterm_notifier_fn = self.handle
+        signums = [signal.SIGINT, signal.SIGTERM]
+        environment = trainer._accelerator_connector.cluster_environment
+        if isinstance(environment, SLURMEnvironment) and environment.requeue_signal is not None:
+            environment.auto_requeue = False
+            signums.append(environment.requeue_signal)
+        try:
+            self._earlier_handlers = {signum: signal.signal(signum, self.handle) for signum in signums}
+        except ValueError:  # not the main thread: its owner handles signals
+            self._earlier_handlers = {}
+
+    def handle(self, signum: int, frame: FrameType | None) -> None:
+        """Take note of the signal, or end the run at once."""
+        first, self.signum = self.signum is None, signum if self.signum in (None, signum) else self.signum
+        if first and self._trainer.strategy.launcher is not None:
+            self._trainer.strategy.launcher.kill(signal.SIGTERM)  # the processes that this one started
+        if not self._deferring or (not first and signum == self.signum):
+            raise Interrupted(signum, f"interrupted by {signal.Signals(signum).name}")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From here on there is something to lose."""
+        self._deferring = True
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save and stop; after an epoch's last batch, once it is evaluated."""
+        if not trainer.is_last_batch and self._asked(trainer):
+            if trainer.checkpoint_callback is not None:
+                trainer.checkpoint_callback.save(trainer)
+            self._stop(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop after the epoch's own checkpoint; the last epoch ends the run by itself."""
+        if self._asked(trainer) and trainer.current_epoch + 1 != trainer.max_epochs:
+            self._stop(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From here on nothing is lost."""
+        self._deferring = False
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        for signum, handler in self._earlier_handlers.items():
+            signal.signal(signum, handler)
+
+    def _asked(self, trainer: Trainer) -> bool:
+        """Whether any worker got a signal: all of them stop at the same batch."""
+        return trainer.strategy.reduce_boolean_decision(self.signum is not None, all=False)
+
+    def _stop(self, trainer: Trainer) -> None:
+        signum = self.signum or signal.SIGTERM
+        name = signal.Signals(signum).name
+        saved = trainer.checkpoint_callback
+        where = "nothing was saved" if saved is None else f"saved in {saved.last_path}, continue with --ckpt_path last"
+        raise Interrupted(signum, f"interrupted by {name} after {trainer.datamodule.env_steps} env steps; {where}")

@@ -1,0 +1,156 @@
+"""The seeds that train side by side, at a glance."""
+
+from pathlib import Path
+from time import sleep, time
+
+import numpy as np
+from lightning import LightningModule, Trainer
+from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.pytorch.callbacks import Callback
+from tqdm import tqdm
+
+from callbacks.interruption import Interruption
+from mher_pl.errors import Interrupted
+from mher_pl.seeds import FAILED, FINISHED, RUNNING, SeedBoard, SeedRecord, launch_id, silent_for
+
+POLL_S = 0.5
+
+
+class SeedSummary(Callback):
+    """Log the median and quartiles over seeds of each epoch's success rate, in the run of the first seed.
+
+    Every seed writes its success rates to a file of its own; the first one reads them after each of its epochs and
+    logs `seeds/success_median`, `seeds/success_q25`, `seeds/success_q75` and `seeds/count` for every epoch that all
+    living seeds have reached. Nobody waits during training. A seed that fails is named at once and left out from there
+    on. After its own training the first seed waits for the rest.
+
+    Args:
+        folder: where the seeds' files go, shared by all of them.
+        seed: of this process.
+        patience_s: seconds without a word after which a seed on another node counts as lost; looked at only after the
+            first seed's own end.
+    """
+
+    def __init__(self, folder: Path, seed: int, patience_s: float = 1800.0) -> None:
+        self.folder, self.seed, self.patience_s = folder, seed, patience_s
+        self.board: SeedBoard | None = None
+        self.logged = -1  # the last epoch whose summary is logged
+        self._lost: dict[int, str] = {}  # rank: why it is out
+        self._started = False
+        self._ended: float | None = None  # Unix time of this seed's own end
+        self._latest = ""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Begin this seed's file; only the first seed shows a progress bar."""
+        strategy = trainer.strategy
+        self.rank = strategy.seed_rank
+        launch = launch_id(strategy.cluster_environment)
+        self.board = SeedBoard(self.folder, self.seed - self.rank, strategy.seeds, launch)
+        if self.rank > 0 and trainer.progress_bar_callback is not None:
+            trainer.progress_bar_callback.disable()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell that this seed trains."""
+        self._start(trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell this seed's success rate, and log what all have reached."""
+        success = trainer.callback_metrics.get("eval/success_rate")
+        if success is not None:
+            self.board.report(self.rank, trainer.current_epoch, trainer.datamodule.env_steps, float(success))
+        if self.rank == 0:
+            self._log(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell that this seed is done; as the first one, wait for the others and log the rest."""
+        self._start(trainer.current_epoch)  # where a resumed run was complete already, nothing trained
+        self.board.end(self.rank, FINISHED)
+        if self.rank == 0:
+            self._wait(trainer)
+            self._say(self._latest)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Tell that this seed failed; see the others through where its end would take them along."""
+        if self.board is None or isinstance(exception, Interrupted | KeyboardInterrupt):
+            return
+        reason = f"{type(exception).__name__}: {(str(exception).splitlines() or [''])[0]}"
+        self._start(0)
+        self.board.end(self.rank, FAILED, reason)
+        self._lose(self.rank, reason)
+        # A cluster's launcher kills all processes of a job once one of them has failed: this one fails last.
+        if self.rank == 0 or not isinstance(trainer.strategy.cluster_environment, LightningEnvironment):
+            self._wait(trainer)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the last epoch whose summary is logged."""
+        return {"logged": self.logged}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on with the next epoch's."""
+        self.logged = state_dict["logged"]
+
+    def failures(self) -> dict[int, str]:
+        """Return the reasons of the seeds that are out, by seed."""
+        return {self.board.first + rank: reason for rank, reason in sorted(self._lost.items())}
+
+    def _start(self, epoch: int) -> None:
+        if not self._started:
+            self.board.start(self.rank, epoch)
+            self._started = True
+
+    def _wait(self, trainer: Trainer) -> None:
+        """Log as the others go on, until all have ended."""
+        self._ended = time()
+        interruption = next((c for c in trainer.callbacks if isinstance(c, Interruption)), None)
+        while True:
+            records = self._log(trainer) if self.rank == 0 else self._read(trainer)
+            if all(record.state != RUNNING for rank, record in records.items() if rank not in self._lost):
+                return
+            if interruption is not None and interruption.signum is not None:
+                raise Interrupted(interruption.signum, "interrupted while other seeds were training; they saved")
+            sleep(POLL_S)
+
+    def _read(self, trainer: Trainer) -> dict[int, SeedRecord]:
+        """Read all records, and take out the seeds that failed, died or fell silent."""
+        exit_codes = trainer.strategy.launcher.exit_codes()
+        records = {}
+        for rank in range(self.board.seeds):
+            code = exit_codes.get(rank)  # asked for first: what a process told before its end is then in its file
+            record = records[rank] = self.board.read(rank)
+            if rank in self._lost or rank == self.rank or record.state == FINISHED:
+                continue
+            if record.state == FAILED:
+                self._lose(rank, record.reason)
+            elif code is not None:
+                self._lose(rank, f"exit code {code}")
+            elif self._ended and rank not in exit_codes and silent_for(record, self._ended) > self.patience_s:
+                self._lose(rank, f"nothing heard for {self.patience_s:.0f} s")
+        return records
+
+    def _lose(self, rank: int, reason: str) -> None:
+        self._lost[rank] = reason
+        if self.rank == 0:
+            self._say(f"seed {self.board.first + rank} failed ({reason}); the other seeds go on")
+
+    def _log(self, trainer: Trainer) -> dict[int, SeedRecord]:
+        """Log every further epoch that all living seeds have reached."""
+        records = self._read(trainer)
+        while True:
+            epoch = min((e for record in records.values() for e in record.rates if e > self.logged), default=None)
+            told = [record.rates[epoch] for record in records.values() if epoch in record.rates]
+            if not told or any(epoch not in r.rates for rank, r in records.items() if rank not in self._lost):
+                break
+            q25, median, q75 = np.quantile([rate for _, rate in told], [0.25, 0.5, 0.75])
+            metrics = {"success_median": median, "success_q25": q25, "success_q75": q75, "count": len(told)}
+            for logger in trainer.loggers:
+                logger.log_metrics({f"seeds/{key}": float(value) for key, value in metrics.items()}, step=told[0][0])
+            self.logged = epoch
+            self._latest = f"{len(told)} seeds after epoch {epoch + 1}: {median:.2f} [{q25:.2f}, {q75:.2f}]"
+        if trainer.progress_bar_callback is not None:
+            trainer.progress_bar_callback.note = self._latest and f", {self._latest}"
+        return records
+
+    @staticmethod
+    def _say(message: str) -> None:
+        """Print a line without breaking a progress bar."""
+        tqdm.write(message)

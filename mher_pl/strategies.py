@@ -1,0 +1,205 @@
+"""Lightning strategies: `seed_parallel`, one independent seed a device, and `ddp`, data-parallel workers."""
+
+from __future__ import annotations
+
+import atexit
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed
+from lightning import Trainer
+from lightning.fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    LSFEnvironment,
+    MPIEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+from lightning.fabric.utilities.rank_zero import rank_zero_only as fabric_rank_zero_only
+from lightning.pytorch.strategies import DDPStrategy, ParallelStrategy, StrategyRegistry
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch import Tensor
+
+from mher_pl.errors import Interrupted, UserError
+
+
+class SeedLauncher(_SubprocessScriptLauncher):
+    """Starts one process a seed on this node, and lets each end in its own time and its own way.
+
+    Lightning's launcher kills all processes when one fails; here the others go on, and `wait` tells how each ended.
+    """
+
+    def launch(self, function: Callable, *args: Any, trainer: Trainer | None = None, **kwargs: Any) -> Any:
+        """Start the other seeds, unless a cluster did, and call `function` for this one."""
+        self.cluster_environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
+        if not self.cluster_environment.creates_processes_externally:
+            self._call_children_scripts()
+            atexit.register(self.wait)  # whatever happens to this seed, the command ends after the last one
+        return function(*args, **kwargs)
+
+    def exit_codes(self) -> dict[int, int | None]:
+        """Return the exit code of each process started here by its global rank; None while it runs."""
+        first = self.cluster_environment.node_rank() * self.num_processes + 1
+        return {first + index: process.poll() for index, process in enumerate(self.procs)}
+
+    def wait(self) -> dict[int, int]:
+        """Wait for the processes started here and return their exit codes by global rank."""
+        for process in self.procs:
+            process.wait()
+        return self.exit_codes()
+
+
+class SeedParallelStrategy(ParallelStrategy):
+    """Trains one independent seed on each device: seed = base + global rank, and nothing is exchanged.
+
+    To Lightning every process is the only one of its run, so each logs and saves on its own. Which seed a process
+    trains must be known before its environment and networks exist, so the command line decides it (`global_rank`).
+    """
+
+    strategy_name = "seed_parallel"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_nodes = 1
+        self.seed_rank, self.seeds = 0, 1
+
+    def _configure_launcher(self) -> None:
+        self._launcher = SeedLauncher(self.cluster_environment, len(self.parallel_devices), self.num_nodes)
+
+    def set_world_ranks(self) -> None:
+        """Number the seeds over all nodes; for logging and saving every process is the first."""
+        environment, devices = self.cluster_environment, len(self.parallel_devices)
+        environment.set_global_rank(environment.node_rank() * devices + environment.local_rank())
+        environment.set_world_size(self.num_nodes * devices)
+        self.seed_rank, self.seeds = environment.global_rank(), environment.world_size()
+        rank_zero_only.rank = fabric_rank_zero_only.rank = 0
+
+    @property
+    def root_device(self) -> torch.device:
+        """The device of this seed."""
+        return self.parallel_devices[self.cluster_environment.local_rank()]
+
+    @property
+    def global_rank(self) -> int:
+        """0: each run is on its own."""
+        return 0
+
+    @property
+    def world_size(self) -> int:
+        """1: each run is on its own."""
+        return 1
+
+    def model_to_device(self) -> None:
+        """Move the module to the device of this seed."""
+        self.model.to(self.root_device)
+
+    def barrier(self, *args: Any, **kwargs: Any) -> None:
+        """Wait for nobody."""
+
+    def broadcast(self, obj: Any, src: int = 0) -> Any:
+        """Return `obj`."""
+        return obj
+
+    def reduce(self, tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Return `tensor`."""
+        return tensor
+
+    def reduce_boolean_decision(self, decision: bool, all: bool = True) -> bool:
+        """Return `decision`."""
+        return decision
+
+    def all_gather(self, tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Return `tensor`."""
+        return tensor
+
+
+class WorkerStrategy(DDPStrategy):
+    """Data-parallel workers, as HER's MPI workers: each its own environment and replay, gradients averaged.
+
+    Lightning's `ddp` wraps the module in DistributedDataParallel, which expects one backward pass a step; here each of
+    several networks has its own, some twice. So nothing is wrapped, and every backward pass is followed by one average
+    of the gradients it wrote, before they are clipped or applied. Equal weights from the seed, equal gradients and
+    equal statistics keep the parameters equal on all workers.
+    """
+
+    strategy_name = "ddp"
+
+    def configure_ddp(self) -> None:
+        """Leave the module unwrapped."""
+
+    def backward(self, closure_loss: Tensor, optimizer: Any, *args: Any, **kwargs: Any) -> Tensor:
+        """Run the backward pass and average what it wrote over the workers."""
+        loss = super().backward(closure_loss, optimizer, *args, **kwargs)
+        parameters = kwargs.get("inputs") or self.lightning_module.parameters()
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        joined = self.reduce(torch.cat([gradient.flatten() for gradient in gradients]), reduce_op="mean")
+        parts = joined.split([gradient.numel() for gradient in gradients])
+        torch._foreach_copy_(
+            gradients, [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
+        )
+        return loss
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Stop the other workers, which would wait for this one; after an orderly interruption they stop themselves."""
+        super().on_exception(exception)
+        if not isinstance(exception, Interrupted) and self.launcher is not None:
+            self.launcher.kill(signal.SIGKILL)
+
+
+def register_strategies() -> None:
+    """Register `seed_parallel`, and `ddp` in the place of Lightning's, with Lightning."""
+    StrategyRegistry.register("seed_parallel", SeedParallelStrategy, "One independent seed a device", override=True)
+    StrategyRegistry.register("ddp", WorkerStrategy, "Data-parallel workers", override=True)
+
+
+def global_rank(devices: Any) -> int:
+    """Return this process's rank over all nodes before there is a trainer, from what its launcher left in `environ`.
+
+    Args:
+        devices: the trainer's setting of that name, processes of a node.
+
+    Raises:
+        UserError: the processes of a node are not said in numbers.
+    """
+    environment = cluster_environment()
+    if not isinstance(environment, LightningEnvironment):
+        return environment.global_rank()
+    return environment.node_rank() * count_devices(devices) + environment.local_rank()
+
+
+def cluster_environment() -> ClusterEnvironment:
+    """Return the cluster environment that Lightning will choose."""
+    for environment in (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment, MPIEnvironment):
+        if environment.detect():
+            return environment()
+    return LightningEnvironment()
+
+
+def count_devices(devices: Any) -> int:
+    """Count the devices of a node that a setting `4`, `"4"`, `[0, 1]` or `"0,1"` names."""
+    if isinstance(devices, str):
+        names = devices.strip(", ").split(",")
+        devices = int(devices) if len(names) == 1 and names[0].isdecimal() and "," not in devices else names
+    count = len(devices) if isinstance(devices, list) else devices
+    if not isinstance(count, int) or count < 1 or devices == ["auto"]:
+        raise UserError(f"trainer.devices is {devices!r}; allowed with seed_parallel: the number of seeds, or a list")
+    return count
+
+
+def worker_seed(seed: int, rank: int) -> int:
+    """Return the seed of a data-parallel worker; the first keeps the run's own."""
+    return seed if rank == 0 else int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
+
+
+def gather_from_workers(trainer: Trainer, state: Any) -> list[Any]:
+    """Collect a picklable state of every data-parallel worker on the first one; the others get an empty list."""
+    if trainer.world_size == 1:
+        return [state]
+    states = [None] * trainer.world_size if trainer.is_global_zero else None
+    torch.distributed.gather_object(state, states)
+    return states or []
