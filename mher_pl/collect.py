@@ -96,6 +96,7 @@ class EpisodeCollector:
             NonFiniteError: an observation or action is NaN or infinite.
         """
         if self.collector is None:
+            state = self.exploration.generator.get_state()
             self.collector = Collector(
                 GymWrapper(self.env),
                 self.exploration,
@@ -106,6 +107,7 @@ class EpisodeCollector:
                 auto_register_policy_transforms=False,
             )
             self.frames = iter(self.collector)
+            self.exploration.generator.set_state(state)  # the collector tries the policy out
         self.exploration.always_random = random
         frames = next(self.frames)  # [T]
         if frames["next", "done"][:-1].any():
