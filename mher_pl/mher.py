@@ -14,6 +14,7 @@ from mher_pl.dynamics import EnsembleDynamics
 from mher_pl.errors import require, require_at_least, require_int, require_positive, require_probability
 from mher_pl.networks import Critic
 from mher_pl.relabel import Relabel
+from mher_pl.strategies import gather_from_workers
 from mher_pl.task import Task
 from mher_pl.td_target import TDTarget
 
@@ -197,11 +198,13 @@ class MHER(Agent):
             self.dynamics.observe(state[:-1], action, state[1:], self.sum_over_workers)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save also the virtual transitions of the batch source, if any."""
+        """Save also what the batch source keeps, of every worker."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["batch_source"] = self.batch_source.state_dict()
+        checkpoint["batch_source"] = gather_from_workers(self.trainer, self.batch_source.state_dict())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore them, as far as the checkpoint is of the same method."""
+        """Restore it to go on training."""
         super().on_load_checkpoint(checkpoint)
-        self.batch_source.load_state_dict(checkpoint.get("batch_source", {}))
+        saved = checkpoint.get("batch_source", [])
+        if self.trainer.state.fn == "fit" and len(saved) == self.trainer.world_size:
+            self.batch_source.load_state_dict(saved[self.trainer.global_rank])
