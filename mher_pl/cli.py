@@ -149,12 +149,14 @@ class MherCLI(LightningCLI):
         arguments: dict[str, Any] = {"default_root_dir": str(self.folder)}
         if config["logger"] is None:
             # What an interrupted run logged after the checkpoint is hidden in TensorBoard.
-            purge = {"purge_step": self.env_steps + 1} if self.resumed else {}
+            purge = {"purge_step": self.env_steps + 1} if self.continued else {}
             arguments["logger"] = TensorBoardLogger(self.folder, "", "", default_hp_metric=False, **purge)
         return arguments
 
     def _find_checkpoint(self, config: dict[str, Any], claim: bool) -> None:
-        """Set `folder`, `resumed` and `env_steps` of the run, and the checkpoint it starts from.
+        """Set the run's `folder`, `env_steps` so far, and the checkpoint it starts from.
+
+        `continued` says that the folder is that of an earlier start of the run, `resumed` that it had a checkpoint.
 
         `last` goes on in the folder of the newest run, from the start if it was interrupted before its first
         checkpoint; so does the path of a run's own last checkpoint. Any other checkpoint begins a new run.
@@ -169,7 +171,8 @@ class MherCLI(LightningCLI):
         elif path is not None:
             checkpoint = checkpoint_file(path)
             self.folder = place.owner(checkpoint)
-        self.resumed = self.folder is not None
+        self.continued = self.folder is not None
+        self.resumed = self.continued and checkpoint is not None
         if checkpoint is not None:
             saved = read_checkpoint(checkpoint, mmap=True)
             self.env_steps = saved[type(self.datamodule).__name__]["env_steps"]

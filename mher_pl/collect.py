@@ -109,7 +109,10 @@ class EpisodeCollector:
             self.frames = iter(self.collector)
             self.exploration.generator.set_state(state)  # the collector tries the policy out
         self.exploration.always_random = random
-        frames = next(self.frames)  # [T]
+        try:
+            frames = next(self.frames)  # [T]
+        except gym.error.InvalidAction as error:
+            raise NonFiniteError(f"action of training episode {self.env.episode} is NaN or infinite") from error
         if frames["next", "done"][:-1].any():
             raise UserError(
                 f"data.env is {self.task.env!r}, which ended an episode before its {self.task.horizon} steps; "

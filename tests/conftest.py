@@ -1,0 +1,44 @@
+"""What several tests build."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mher_pl.cli import MherCLI, load, quiet
+
+ROOT = Path(__file__).parent.parent
+SMALL = {  # a run of a second or two, with every part at work
+    "warmup.episodes": 2,
+    "warmup.updates": 2,
+    "warmup.batch_size": 8,
+    "evaluation.episodes": 3,
+    "trainer.max_epochs": 1,
+    "trainer.enable_progress_bar": False,
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet() -> None:
+    """One thread, as the configs have it, and none of the notices that the command line silences too."""
+    torch.set_num_threads(1)
+    quiet()
+
+
+@pytest.fixture
+def build(tmp_path: Path):
+    """Return a function that builds module, data and trainer from config names, small and below `tmp_path`."""
+
+    def build_small(*configs: str, **overrides: object) -> MherCLI:
+        paths = [ROOT / "configs" / f"{name}.yaml" for name in configs]
+        return load(*paths, **SMALL | {"trainer.default_root_dir": tmp_path} | overrides)
+
+    return build_small
+
+
+@pytest.fixture
+def trained(build):
+    """Return module, data and trainer after a small fit of Point2D."""
+    cli = build("point2d")
+    cli.trainer.fit(cli.model, cli.datamodule)
+    return cli
