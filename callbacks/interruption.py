@@ -30,8 +30,8 @@ class Interruption(Checkpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take the signals over."""
         self._trainer, self.signum, self._deferring = trainer, None, False
-        # Lightning installs this one for SIGTERM; its own would start a collective from inside the handler.
-        trainer._signal_connector._sigterm_notifier_fn = self.handle
+        # Lightning puts its own handler before ours; it would start a collective operation from inside the handler.
+        trainer._signal_connector._sigterm_notifier_fn = _do_nothing
         signums = [signal.SIGINT, signal.SIGTERM]
         environment = trainer._accelerator_connector.cluster_environment
         if isinstance(environment, SLURMEnvironment) and environment.requeue_signal is not None:
@@ -87,3 +87,7 @@ class Interruption(Checkpoint):
         saved = trainer.checkpoint_callback
         where = "nothing was saved" if saved is None else f"saved in {saved.last_path}, continue with --ckpt_path last"
         raise Interrupted(signum, f"interrupted by {name} after {trainer.datamodule.env_steps} env steps; {where}")
+
+
+def _do_nothing(signum: int, frame: FrameType | None) -> None:
+    """Handle a signal by nothing."""

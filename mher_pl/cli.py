@@ -11,6 +11,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.tensorboard.summary import hparams
 
 from callbacks import (
     Evaluation,
@@ -28,7 +29,7 @@ from mher_pl.data import GoalDataModule
 from mher_pl.errors import SeedsFailed, UserError
 from mher_pl.run_folder import Place, checkpoint_file, require_writable
 from mher_pl.strategies import SeedParallelStrategy, global_rank, register_strategies
-from mher_pl.usage import UsageError
+from mher_pl.usage import UsageError, flatten
 
 
 class Parser(LightningArgumentParser):
@@ -184,13 +185,20 @@ class MherCLI(LightningCLI):
             self.folder = place.claim() if claim else place.folder(place.newest() + 1)
 
     def before_fit(self) -> None:
-        """Log the hyperparameters beside the metrics they led to."""
+        """Log the hyperparameters beside the success rate that they led to."""
         if self.resumed:
             return
+        parameters = {
+            key: value if isinstance(value, bool | int | float | str) else str(value)
+            for section in ("seed_everything", "algorithm", "data", "model", "warmup")
+            for key, value in flatten({section: self._get(self.config_dump, section)})
+        }
         for logger in self.trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                parameters = self._get(self.config_dump, "model") | {"data": self._get(self.config_dump, "data")}
-                logger.log_hyperparams(parameters, {"eval/success_rate": 0.0})
+                # Not through the logger, which would also log a success rate of its own making at step 0.
+                experiment, session, _ = hparams(parameters, {"eval/success_rate": 0.0})
+                logger.experiment.file_writer.add_summary(experiment)
+                logger.experiment.file_writer.add_summary(session)
 
     def after_fit(self) -> None:
         """Fail if a seed failed.
@@ -219,6 +227,8 @@ register_strategies()
 def run(args: list[str]) -> None:
     """Run `fit`, `validate` or `test` with the given arguments."""
     quiet()
+    if not any(arg in ("-c", "-h") or arg.startswith(("--config", "--help", "--print_config")) for arg in args):
+        raise UserError("--config is missing; allowed: --config configs/TASK.yaml, and overlays after it")
     MherCLI(args)
 
 

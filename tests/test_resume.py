@@ -1,0 +1,216 @@
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from trained_runs import ROOT, assert_same_run, fit, run_folder, scalars, start, state
+
+RESUME = "--ckpt_path=last"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A run of four epochs without interruption; two episodes, so ten batches, an epoch."""
+    root = tmp_path_factory.mktemp("whole")
+    assert fit(root, "--data.episodes_per_epoch=2") == 0
+    return run_folder(root)
+
+
+def signal_at(epoch: int, batch: int | None, signum: int = signal.SIGTERM) -> list[str]:
+    options = {"epoch": epoch, "signum": int(signum)} | ({} if batch is None else {"batch": batch})
+    return ["--trainer.callbacks=trained_runs.SignalAt", *(f"--trainer.callbacks.{k}={v}" for k, v in options.items())]
+
+
+@pytest.mark.parametrize(
+    ("config", "folder"),
+    [
+        ("point2d", "Point2DLarge-v1"),
+        ("reacher", "Reacher-v1"),
+        pytest.param("fetch", "FetchReach-v4", marks=pytest.mark.slow),
+        pytest.param("sawyer", "SawyerReachXYZ-v1", marks=pytest.mark.slow),
+    ],
+)
+def test_n_epochs_and_n_more_in_a_new_process_equal_2n_epochs(tmp_path, config, folder):
+    episodes = "--data.episodes_per_epoch=1"
+    assert fit(tmp_path / "whole", episodes, config=config) == 0
+    assert fit(tmp_path / "parts", episodes, config=config, epochs=2) == 0
+    process = start(tmp_path / "parts", episodes, RESUME, config=config)
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert errors == ""
+    assert_same_run(run_folder(tmp_path / "whole", config=folder), run_folder(tmp_path / "parts", config=folder))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overlay", sorted((ROOT / "configs" / "algorithms").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_algorithm_resumes_exactly(tmp_path, overlay, monkeypatch):
+    monkeypatch.setattr("trained_runs.SMALL_DYNAMICS", [])
+    options = ["--config", str(overlay)]
+    assert fit(tmp_path / "whole", *options) == 0
+    assert fit(tmp_path / "parts", *options, epochs=2) == 0
+    assert fit(tmp_path / "parts", *options, RESUME) == 0
+    (whole,), (parts,) = (list((tmp_path / name).glob("*/*/seed_0")) for name in ("whole", "parts"))
+    assert_same_run(whole, parts)
+
+
+@pytest.mark.parametrize("batch", [0, 3, 4, 8, 9, None], ids=lambda batch: f"batch {batch}")
+def test_a_run_stopped_by_sigterm_at_any_batch_resumes_exactly(tmp_path, whole, batch, capsys):
+    options = ["--data.episodes_per_epoch=2"]
+    assert fit(tmp_path, *options, *signal_at(1, batch)) == 143
+    assert fit(tmp_path, *options, RESUME) == 0
+    assert_same_run(whole, run_folder(tmp_path))
+    errors = capsys.readouterr().err
+    assert errors.startswith("interrupted by SIGTERM after ")
+    assert errors.count("\n") == 1
+
+
+def test_stopping_within_an_epoch_saves_within_it(tmp_path):
+    assert fit(tmp_path, *signal_at(1, 2)) == 143
+    assert state(run_folder(tmp_path))["/GoalDataModule/position"] == 3
+
+
+def test_stopped_again_and_again_it_still_ends_the_same(tmp_path, whole):
+    options = ["--data.episodes_per_epoch=2"]
+    assert fit(tmp_path, *options, *signal_at(0, 1)) == 143
+    for epoch, batch in ((0, 6), (0, 8), (1, 2), (3, 8)):
+        assert fit(tmp_path, *options, RESUME, *signal_at(epoch, batch)) == 143
+    assert fit(tmp_path, *options, RESUME) == 0
+    assert_same_run(whole, run_folder(tmp_path))
+
+
+def test_sigterm_ends_the_program_with_one_line_and_keeps_the_checkpoint(tmp_path):
+    process = start(tmp_path, epochs=1000)
+    wait_for(run_folder(tmp_path) / "checkpoints" / "last.ckpt", process)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert errors.count("\n") == 1
+    assert errors.startswith("interrupted by SIGTERM after ")
+    assert state(run_folder(tmp_path))["/epoch"] >= 0
+
+
+def test_ctrl_c_is_one_line_and_130_and_the_run_resumes_exactly(tmp_path, whole, capsys):
+    options = ["--data.episodes_per_epoch=2"]
+    assert fit(tmp_path, *options, *signal_at(2, 5, signal.SIGINT)) == 130
+    errors = capsys.readouterr().err
+    assert errors.startswith("interrupted by SIGINT after ")
+    assert errors.count("\n") == 1
+    assert fit(tmp_path, *options, RESUME) == 0
+    assert_same_run(whole, run_folder(tmp_path))
+
+
+@pytest.mark.slow
+def test_ctrl_c_before_training_is_one_line_too(tmp_path):
+    process = start(tmp_path, epochs=1000)
+    wait_for(run_folder(tmp_path), process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_killed_at_twenty_random_moments_it_ends_as_if_it_had_not_been(tmp_path):
+    epochs, kills, rng = 150, 0, random.Random(0)
+    whole = start(tmp_path / "whole", epochs=epochs)
+    whole.communicate()
+    assert whole.returncode == 0
+    folder = run_folder(tmp_path / "parts")
+    last = folder / "checkpoints" / "last.ckpt"
+    process = start(tmp_path / "parts", epochs=epochs)
+    while True:
+        if kills < 5:  # while it starts, or warms up
+            time.sleep(rng.uniform(1.0, 10.0))
+        else:
+            wait_for_change(last, process)
+            time.sleep(rng.uniform(0.0, 1.5))
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.communicate()
+        kills += 1
+        process = start(tmp_path / "parts", *([RESUME] if folder.exists() else []), epochs=epochs)
+        if kills >= 24:
+            process.communicate()
+            break
+    assert process.returncode == 0
+    assert kills >= 20
+    assert_same_run(run_folder(tmp_path / "whole"), folder)
+
+
+def test_an_own_last_checkpoint_by_its_path_continues_in_its_folder(tmp_path):
+    assert fit(tmp_path, epochs=2) == 0
+    assert fit(tmp_path, f"--ckpt_path={run_folder(tmp_path)}/checkpoints/last.ckpt") == 0
+    assert [path.name for path in run_folder(tmp_path).parent.iterdir()] == ["seed_0"]
+    assert state(run_folder(tmp_path))["/epoch"] == 3
+
+
+def test_any_other_checkpoint_begins_a_new_run_and_leaves_the_old_one_alone(tmp_path):
+    assert fit(tmp_path, epochs=2) == 0
+    (best,) = run_folder(tmp_path).glob("checkpoints/best-*.ckpt")
+    before = {path: path.read_bytes() for path in run_folder(tmp_path).rglob("*") if path.is_file()}
+    assert fit(tmp_path, f"--ckpt_path={best}") == 0
+    assert fit(tmp_path, f"--ckpt_path={run_folder(tmp_path)}", "--seed_everything=1") == 0
+    assert sorted(path.name for path in run_folder(tmp_path).parent.iterdir()) == ["seed_0", "seed_0-2", "seed_1"]
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_last_without_any_run_is_an_error(tmp_path, capsys):
+    assert fit(tmp_path, RESUME) == 1
+    assert "there is no run in" in capsys.readouterr().err
+
+
+def test_last_of_a_run_that_ended_before_its_first_checkpoint_starts_it_again_in_its_folder(tmp_path):
+    assert fit(tmp_path / "whole", epochs=2) == 0
+    run_folder(tmp_path / "parts").mkdir(parents=True)
+    assert fit(tmp_path / "parts", RESUME, epochs=2) == 0
+    assert_same_run(run_folder(tmp_path / "whole"), run_folder(tmp_path / "parts"))
+
+
+def test_last_of_a_complete_run_says_so(tmp_path, capsys):
+    assert fit(tmp_path, epochs=2) == 0
+    assert fit(tmp_path, RESUME, epochs=2) == 0
+    assert "nothing left to train: all 2 epochs are in" in capsys.readouterr().out
+    assert fit(tmp_path, RESUME, epochs=1) == 1
+    assert "trainer.max_epochs is 1; allowed: at least 2" in capsys.readouterr().err
+
+
+def test_what_was_logged_after_the_checkpoint_is_hidden_from_tensorboard(tmp_path, whole):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    options = ["--data.episodes_per_epoch=2"]
+    assert fit(tmp_path, *options, epochs=2) == 0
+    last = run_folder(tmp_path) / "checkpoints" / "last.ckpt"
+    kept = last.read_bytes()
+    assert fit(tmp_path, *options, RESUME, epochs=3) == 0
+    last.write_bytes(kept)  # as if epoch 3 had been logged but not saved
+    assert fit(tmp_path, *options, RESUME) == 0
+    events = EventAccumulator(str(run_folder(tmp_path)))
+    events.Reload()
+    steps = [event.step for event in events.Scalars("eval/success_rate") if event.step > 0]
+    assert steps == [400, 600, 800, 1000]
+    assert scalars(run_folder(tmp_path)) == scalars(whole)
+
+
+def test_the_best_checkpoint_and_its_score_survive_a_resume(tmp_path, whole):
+    options = ["--data.episodes_per_epoch=2"]
+    assert fit(tmp_path, *options, epochs=2) == 0
+    assert fit(tmp_path, *options, RESUME) == 0
+    names = [sorted(path.name for path in folder.glob("checkpoints/*")) for folder in (whole, run_folder(tmp_path))]
+    assert names[0] == names[1]
+    assert len(names[0]) == 2
+
+
+def wait_for(path: Path, process) -> None:
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+def wait_for_change(path: Path, process) -> None:
+    before = path.stat().st_mtime_ns if path.exists() else 0
+    while process.poll() is None and (not path.exists() or path.stat().st_mtime_ns == before):
+        time.sleep(0.02)

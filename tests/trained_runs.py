@@ -1,0 +1,126 @@
+"""Small runs of the whole program for tests, in this process or in one of their own, and how to compare them."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from lightning import Callback
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mher_pl.__main__ import main
+
+ROOT = Path(__file__).parents[1]
+SMALL = [
+    "--model.init_args.hidden_sizes=[16,16]",
+    "--warmup.episodes=2",
+    "--warmup.updates=5",
+    "--evaluation.episodes=4",
+    "--relabel_goals.every_n_epochs=0",
+    "--data.batch_size=16",
+]
+SMALL_DYNAMICS = ["--model.init_args.dynamics.init_args.hidden_sizes=[16,16]"]
+
+
+def arguments(root: Path, *extra: str, config: str = "point2d", epochs: int = 4) -> list[str]:
+    """The command line of a small `fit` under `root`."""
+    options = [f"--trainer.default_root_dir={root}", f"--trainer.max_epochs={epochs}"]
+    return ["fit", "--config", str(ROOT / "configs" / f"{config}.yaml"), *SMALL, *SMALL_DYNAMICS, *options, *extra]
+
+
+def fit(root: Path, *extra: str, **kwargs) -> int:
+    """Run a small `fit` in this process and return its exit code."""
+    return main(arguments(root, *extra, **kwargs))
+
+
+def start(root: Path, *extra: str, **kwargs) -> subprocess.Popen:
+    """Start a small `fit` in a process of its own."""
+    return start_command(*arguments(root, *extra, **kwargs))
+
+
+def start_command(*args: str, env: dict[str, str] | None = None) -> subprocess.Popen:
+    """Start `python -m mher_pl` with `args`."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"} | (env or {})
+    return subprocess.Popen(
+        [sys.executable, "-m", "mher_pl", *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=ROOT,
+    )
+
+
+def run_folder(root: Path, seed: int = 0, config: str = "Point2DLarge-v1", name: str | None = None) -> Path:
+    """The folder of a run under `root`."""
+    return root / config / "mher" / (name or f"seed_{seed}")
+
+
+def scalars(folder: Path) -> dict[tuple[str, int], float]:
+    """All scalars of a run by tag and step, later event files overriding earlier ones; no times."""
+    points = {}
+    for path in sorted(folder.glob("events*"), key=lambda path: path.name.split(".")[3:]):
+        events = EventAccumulator(str(path), size_guidance={"scalars": 0})
+        events.Reload()
+        for tag in events.Tags()["scalars"]:
+            if not tag.startswith("time/"):
+                points |= {(tag, event.step): event.value for event in events.Scalars(tag)}
+    return points
+
+
+def state(folder: Path, name: str = "last.ckpt") -> dict[str, object]:
+    """Everything in a checkpoint by path, except the wall-clock time."""
+    checkpoint = torch.load(folder / "checkpoints" / name, weights_only=True)
+    checkpoint["callbacks"].pop("Timing")
+    return dict(_flatten(checkpoint))
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Assert that checkpoints and scalars of two runs are equal bit for bit."""
+    a, b = state(one), state(other)
+    assert a.keys() == b.keys()
+    assert [key for key in a if not _equal(a[key], b[key])] == []
+    assert scalars(one) == scalars(other)
+    assert len(scalars(one)) > 20
+
+
+def _flatten(value: object, path: str = ""):
+    if isinstance(value, dict | list | tuple):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, entry in items:
+            yield from _flatten(entry, f"{path}/{key}")
+    else:
+        yield path, value
+
+
+def _equal(a: object, b: object) -> bool:
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+class SignalAt(Callback):
+    """Sends a signal to its own process in a given batch, or in the evaluation, of a given epoch."""
+
+    def __init__(self, epoch: int, batch: int | None = None, signum: int = int(signal.SIGTERM)) -> None:
+        self.epoch, self.batch, self.signum = epoch, batch, signum
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        if (trainer.current_epoch, batch_idx) == (self.epoch, self.batch):
+            os.kill(os.getpid(), self.signum)
+
+    def on_validation_start(self, trainer, pl_module) -> None:
+        if self.batch is None and trainer.current_epoch == self.epoch:
+            os.kill(os.getpid(), self.signum)
+
+
+class FailAt(Callback):
+    """Fails in a given epoch of one seed."""
+
+    def __init__(self, seed: int, epoch: int) -> None:
+        self.seed, self.epoch = seed, epoch
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        if trainer.datamodule.seed == self.seed and trainer.current_epoch == self.epoch:
+            with torch.no_grad():
+                next(pl_module.actor.parameters()).fill_(float("nan"))
