@@ -45,7 +45,8 @@ def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> in
                 say("continue" if "--ckpt_path" in command else "start", cell)
             code = engine.run(Job(command, cell.log.resolve(), Path.cwd(), _environment(jobs)))
             if code != 0:
-                raise IncompleteRun(f"exit code {code}: {cell.last_line()}")
+                end = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+                raise IncompleteRun(f"{end}: {cell.last_line()}")
             success_rate = cell.finished_run().curve[-1].success_rate
         except Interrupted:
             return
@@ -148,12 +149,14 @@ def main(argv: list[str]) -> int:
             print(line if cell in left else f"# {cell.name} is finished")
         return 0
     _require_folder(sweep.out)
-    print(f"{len(cells)} cells in {sweep.out}: {len(cells) - len(left)} finished, {len(left)} to run, {jobs} at once")
+    done = len(cells) - len(left)
+    count = f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}"
+    print(f"{count} in {sweep.out}: {done} finished, {len(left)} to run, {jobs} at once")
     if not left:
         return 0
     engine = ENGINES[arguments.engine](jobs)
     try:
-        code = run_cells(left, len(cells) - len(left), jobs, engine)
+        code = run_cells(left, done, jobs, engine)
     finally:
         engine.close()
     if code == 0:

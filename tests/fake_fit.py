@@ -1,7 +1,8 @@
 """Stands in for `fit` in the tests of the sweep: same arguments, folder and files, no training.
 
-`--behave` says what it does: `learn`, `fail` (a message and exit code 1), `vanish` (exit code 0 without a finished
-run), `hang` (one epoch and a checkpoint, then nothing until it is asked to end) or `deaf` (that, and it never listens).
+`--behave` says what it does: `learn`, `fail` (a message and exit code 1), `crash`, `vanish` (exit code 0 without a
+finished run), `hang` (one epoch and a checkpoint, then nothing until it is asked to end) or `deaf` (that, and it never
+listens).
 """
 
 import argparse
@@ -33,6 +34,8 @@ def main() -> int:
     if behave == "fail":
         print("a half-drawn progress bar 50%\rerror: it went wrong", file=sys.stderr)
         return 1
+    if behave == "crash":
+        os.kill(os.getpid(), signal.SIGKILL)
     folder = arguments.root / env.split("/")[-1] / algorithm / f"seed_{seed}"
     write_config(folder, env=env, algorithm=algorithm, seed=seed, max_epochs=arguments.max_epochs)
     checkpoint = folder / "checkpoints/last.ckpt"

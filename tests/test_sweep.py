@@ -111,6 +111,11 @@ def test_a_fit_that_ends_well_without_a_whole_run_has_failed(place, capsys):
     assert "its run has no readable TensorBoard events" in capsys.readouterr().err
 
 
+def test_a_cell_that_was_killed_is_listed_with_the_signal(place, capsys):
+    assert sweep.main([grid_file(overrides={"behave": "crash"})]) == 1
+    assert capsys.readouterr().err.startswith("failed: one/mher/seed_0  killed by SIGKILL: threads ")
+
+
 def test_several_cells_at_once_use_one_thread_each(place):
     sweep.main([grid_file(seeds=1), "--jobs", "2"])
     assert "threads 1," in Path("out/one/mher/seed_0/fit.log").read_text()
