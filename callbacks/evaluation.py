@@ -4,6 +4,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from lightning import Callback, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
 from mher_pl.agent import Agent
 from mher_pl.envs import make_vec
@@ -28,7 +29,7 @@ class Evaluation(Callback):
         self.envs: gym.vector.VectorEnv | None = None
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
-        """Evaluate and log."""
+        """Evaluate, and log in `fit` or print a table in `validate` and `test`."""
         outcome = self.evaluate(trainer, pl_module)
         metrics = outcome.means()
         value = pl_module.value(outcome.observations, outcome.desired_goals)
@@ -36,7 +37,11 @@ class Evaluation(Callback):
             metrics["eval/q_mean"] = value.mean().item()
         metrics = self._mean_over_workers(trainer, metrics, len(outcome.success))
         pl_module.log_dict(metrics, logger=False)
-        trainer.datamodule.log_metrics(metrics | {"epoch": trainer.current_epoch})
+        if trainer.state.fn == TrainerFn.FITTING:
+            trainer.datamodule.log_metrics(metrics | {"epoch": trainer.current_epoch})
+        elif trainer.is_global_zero:
+            print(f"{self.episodes} episodes of {pl_module.task.env}")
+            print("\n".join(f"  {name.removeprefix('eval/'):<16}{value:>9.3f}" for name, value in metrics.items()))
 
     on_test_epoch_end = on_validation_epoch_end
 

@@ -30,8 +30,10 @@ class Progress(ProgressBar):
         """Show the bar again."""
         self._enabled = True
 
-    def on_train_start(self, trainer: Trainer, pl_module: Agent) -> None:
-        """Open the bar; its total is exact because an epoch has a fixed number of episodes."""
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Agent) -> None:
+        """Open the bar before the first epoch, when the warm-up's steps are known; its total is then exact."""
+        if self._bar is not None:
+            return
         data = trainer.datamodule
         steps_per_epoch = data.episodes_per_epoch * data.task.horizon * trainer.world_size
         total = None

@@ -18,7 +18,7 @@ class Video(Callback):
     Args:
         episodes: episodes shown one after the other.
         fps: frames a second; one frame is one environment step.
-        folder: where `video.mp4` goes; null is the run's folder, or the trainer's root where no run is logged.
+        folder: where `video.mp4` goes; null is the folder of the run that is trained or tested.
 
     Raises:
         UserError: the environment cannot be rendered on this machine.
@@ -32,7 +32,8 @@ class Video(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Record."""
         data = trainer.datamodule
-        path = Path(self.folder or trainer.log_dir or trainer.default_root_dir) / "video.mp4"
+        run_folder = trainer.log_dir or Path(trainer.ckpt_path or "checkpoints/last.ckpt").parent.parent
+        path = Path(self.folder or run_folder) / "video.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
         imageio.imwrite(path, self.frames(pl_module, data.env_kwargs), fps=self.fps, macro_block_size=2)
         print(f"video {path}")

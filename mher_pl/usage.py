@@ -57,16 +57,21 @@ def _config_keys(args: Sequence[str]) -> Iterator[str]:
         path = args[i + 1] if arg in ("--config", "-c") and i + 1 < len(args) else arg.removeprefix("--config=")
         if path != arg and Path(path).is_file():
             try:
-                yield from _flatten(yaml.safe_load(Path(path).read_text()))
+                yield from (key for key, _ in flatten(yaml.safe_load(Path(path).read_text())))
             except yaml.YAMLError:
                 continue
 
 
-def _flatten(node: object, prefix: str = "") -> Iterator[str]:
-    """Yield the dotted keys of nested dicts as the command line spells them, without `init_args`."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            name = prefix if key == "init_args" else f"{prefix}.{key}".lstrip(".")
-            if key not in ("class_path", "init_args"):
-                yield name
-            yield from _flatten(value, name)
+def flatten(node: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the settings of nested dicts, keys dotted as the command line spells them: without `init_args`.
+
+    A part that is given by its class counts as a setting with the class as its value.
+    """
+    if not isinstance(node, dict):
+        yield prefix, node
+        return
+    for key, value in node.items():
+        if key == "class_path":
+            yield prefix, value
+        else:
+            yield from flatten(value, prefix if key == "init_args" else f"{prefix}.{key}".lstrip("."))
