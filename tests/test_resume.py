@@ -36,7 +36,7 @@ def test_n_epochs_and_n_more_in_a_new_process_equal_2n_epochs(tmp_path, config, 
     assert fit(tmp_path / "whole", episodes, config=config) == 0
     assert fit(tmp_path / "parts", episodes, config=config, epochs=2) == 0
     process = start(tmp_path / "parts", episodes, RESUME, config=config)
-    output, errors = process.communicate()
+    _, errors = process.communicate()
     assert process.returncode == 0, errors
     assert errors == ""
     assert_same_run(run_folder(tmp_path / "whole", config=folder), run_folder(tmp_path / "parts", config=folder))
