@@ -47,7 +47,8 @@ class SaveRunConfig(SaveConfigCallback):
         """Save before training what repeats this run alone; a resumed run writes its own again."""
         if stage == "fit":
             self.config = self.config.clone()
-            self.config.ckpt_path = None
+            if "ckpt_path" in self.config:  # not where `load` only built the parts
+                self.config.ckpt_path = None
             if isinstance(trainer.strategy, SeedParallelStrategy):
                 self.config.trainer.update({"strategy": "auto", "devices": 1, "num_nodes": 1})
             super().setup(trainer, pl_module, stage)

@@ -30,6 +30,7 @@ def build(tmp_path: Path):
     """Return a function that builds module, data and trainer from config names, small and below `tmp_path`."""
 
     def build_small(*configs: str, **overrides: object) -> MherCLI:
+        quiet()  # again, because pytest resets what is ignored before every test
         paths = [ROOT / "configs" / f"{name}.yaml" for name in configs]
         return load(*paths, **SMALL | {"trainer.default_root_dir": tmp_path} | overrides)
 

@@ -1,0 +1,157 @@
+import pytest
+import torch
+from toy import generator, make_agent, make_batch, make_task, reached
+
+from mher_pl.batch_source import ModelRollouts, Replayed
+from mher_pl.errors import UserError
+from mher_pl.relabel import Future, Keep
+
+
+def rollouts(steps: int = 3, noise: float = 0.2, capacity: int = 1000) -> ModelRollouts:
+    return ModelRollouts(steps, noise, capacity)
+
+
+def relabelled(rows: int, relabel=None, agent=None):
+    return (relabel or Keep())(make_batch(rows), agent or make_agent(), generator())
+
+
+def path_step(batch) -> torch.Tensor:
+    """How many steps of the toy model lie between a replayed state, 1000 i, and the batch's."""
+    return (batch["observation"][:, 0] % 1000).round()
+
+
+def test_replayed_is_the_batch_itself():
+    batch = relabelled(5)
+    assert Replayed()(batch, make_agent(), generator()) is batch
+
+
+def test_every_transition_is_one_of_the_model():
+    agent, source = make_agent(), rollouts()
+    batch = source(relabelled(20, agent=agent), agent, generator())
+    assert torch.equal(batch["next", "observation"], batch["observation"] + 1.0)  # replayed ones move by 500
+    assert len(batch) == 20
+
+
+def test_paths_branch_off_the_replayed_states_themselves():
+    agent, source, batch = make_agent(), rollouts(steps=3), make_batch(20)
+    virtual = source.roll_out(Keep()(batch, agent, generator()), agent, generator())
+    assert len(virtual) == 60
+    for k in range(3):
+        assert torch.equal(virtual["observation"][20 * k : 20 * (k + 1)], batch["observation"] + k)
+
+
+def test_every_step_of_the_paths_can_be_drawn():
+    agent, source = make_agent(), rollouts(steps=3)
+    batch = relabelled(20, agent=agent)
+    drawn = torch.cat([path_step(source(batch, agent, generator(seed))) for seed in range(20)])
+    assert torch.allclose(torch.bincount(drawn.long()) / len(drawn), torch.full((3,), 1 / 3), atol=0.1)
+
+
+def test_the_reward_is_the_tasks_own_of_the_virtual_next_state():
+    agent, source, batch = make_agent(), rollouts(steps=3), make_batch(20)
+    batch["desired_goal"] = batch["observation"][:, [2, 0]] + 2.0  # reached by the second step
+    virtual = source.roll_out(Keep()(batch, agent, generator()), agent, generator())
+    achieved = virtual["next", "observation"][:, [2, 0]].numpy()
+    assert torch.equal(virtual["reward"], torch.as_tensor(reached(achieved, virtual["desired_goal"].numpy(), {})))
+    assert virtual["reward"].tolist() == [-1.0] * 20 + [0.0] * 20 + [-1.0] * 20
+
+
+def test_paths_run_under_the_goals_of_the_relabelled_batch():
+    agent, source = make_agent(), rollouts(steps=2, noise=0.0)
+    batch = relabelled(20, Future(0.8), agent)
+    virtual = source.roll_out(batch, agent, generator())
+    assert torch.equal(virtual["desired_goal"], batch["desired_goal"].repeat(2, 1))
+    assert torch.allclose(virtual["action"], agent.act(virtual["observation"], virtual["desired_goal"]))
+
+
+def test_exploration_noise_is_added_and_clipped():
+    agent, batch = make_agent(), relabelled(500)
+    quiet, noisy, wild = (
+        rollouts(steps=1, noise=noise).roll_out(batch, agent, generator())["action"] for noise in (0.0, 0.01, 50.0)
+    )
+    assert (noisy - quiet).std() == pytest.approx(0.01, rel=0.1)
+    assert wild.abs().max() == 1.0
+
+
+def test_no_virtual_action_is_imitated_and_no_gradient_leaks():
+    agent, source = make_agent(imitation_weight=3.0), rollouts()
+    batch = source(relabelled(20, Future(1.0), agent), agent, generator())
+    assert not batch["relabelled"].any()
+    assert not any(value.requires_grad for value in batch.values(include_nested=True, leaves_only=True))
+
+
+def test_transitions_of_earlier_batches_stay_in_the_buffer():
+    agent, source = make_agent(), rollouts(steps=1)
+    early = relabelled(20, agent=agent)
+    source(early, agent, generator())
+    late = relabelled(20, agent=agent)
+    late["observation"] = late["observation"] + 100_000.0
+    drawn = torch.cat([source(late, agent, generator(seed))["observation"][:, 0] for seed in range(3)])
+    assert (drawn < 50_000).any()
+    assert (drawn > 50_000).any()
+
+
+def test_a_full_buffer_forgets_the_oldest_transitions_first():
+    agent, source = make_agent(), rollouts(steps=1, capacity=50)
+    for number in range(4):
+        batch = relabelled(20, agent=agent)
+        batch["observation"] = torch.full((20, 3), float(number))
+        source.store(source.roll_out(batch, agent, generator()))
+    assert source.filled == 50
+    kept = source.buffer["observation"][:, 0]
+    assert torch.bincount(kept.long()).tolist() == [0, 10, 20, 20]
+
+
+def test_more_transitions_than_the_buffer_holds_leave_the_last_ones():
+    agent, source = make_agent(), rollouts(steps=3, capacity=7)
+    source(relabelled(20, agent=agent), agent, generator())
+    assert source.filled == 7
+    assert (path_step(source.buffer) == 2).all()
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 5], ids=["before", "when", "after the buffer was"])
+def test_state_restores_a_buffer_exactly(rounds):
+    agent, source = make_agent(), rollouts(steps=2, capacity=80)
+    batch = relabelled(20, agent=agent)
+    for seed in range(rounds):
+        source(batch, agent, generator(seed))
+    restored = rollouts(steps=2, capacity=80)
+    restored.load_state_dict(source.state_dict())
+    for seed in range(9, 12):
+        one, other = (each(batch, agent, generator(seed)) for each in (source, restored))
+        assert (one == other).all()
+
+
+def test_only_the_filled_part_is_saved():
+    agent, source = make_agent(), rollouts(steps=1, capacity=1_000_000)
+    source(relabelled(20, agent=agent), agent, generator())
+    assert len(source.state_dict()["rows"]["observation"]) == 20
+
+
+def test_a_buffer_of_another_capacity_is_refused():
+    agent, source = make_agent(), rollouts(capacity=100)
+    source(relabelled(5, agent=agent), agent, generator())
+    with pytest.raises(UserError, match=r"model\.batch_source\.capacity is 90; allowed: the 100 of ckpt_path"):
+        rollouts(capacity=90).load_state_dict(source.state_dict())
+
+
+def test_rollouts_need_a_model_and_a_state_to_goal_map():
+    with pytest.raises(UserError, match=r"model\.dynamics is null.*ModelRollouts"):
+        make_agent(batch_source=rollouts(), dynamics=None)
+    task = make_task()
+    task.goal_indices = None
+    with pytest.raises(UserError, match="ModelRollouts needs the state-to-goal map"):
+        make_agent(task, batch_source=rollouts())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"steps": 0}, "model.batch_source.steps is 0; allowed: an integer of at least 1"),
+        ({"noise": -1.0}, "model.batch_source.noise is -1.0; allowed: a number of at least 0"),
+        ({"capacity": 0}, "model.batch_source.capacity is 0; allowed: an integer of at least 1"),
+    ],
+)
+def test_a_setting_out_of_range_is_named(arguments, message):
+    with pytest.raises(UserError, match=message):
+        rollouts(**arguments)

@@ -1,0 +1,178 @@
+import copy
+
+import pytest
+import torch
+from toy import DISCOUNT, Record, Shift, generator, make_agent, make_batch
+
+from mher_pl.errors import UserError
+from mher_pl.relabel import Future, ImitationOnly, Keep
+
+
+def trained_batch(agent, relabel=None, rows: int = 20):
+    """A relabelled batch of moderate numbers."""
+    return (relabel or Keep())(make_batch(rows) / 1000.0, agent, generator())
+
+
+def values(agent, batch, action):
+    return agent.critic(agent.inputs(batch["observation"], batch["desired_goal"]), action)
+
+
+class TestCriticLoss:
+    def test_is_the_mean_squared_error_to_the_td_target(self):
+        agent = make_agent()
+        batch, target = trained_batch(agent), torch.linspace(-9.0, -1.0, 20)
+        agent.td_target = lambda batch, agent: target
+        error = target - values(agent, batch, batch["action"])
+        assert agent.critic_loss(batch).item() == pytest.approx(error.square().mean().item(), rel=1e-5)
+
+    @pytest.mark.parametrize(("estimate", "clipped"), [(7.0, 0.0), (-500.0, -1.0 / (1.0 - DISCOUNT)), (-3.0, -3.0)])
+    def test_clips_targets_to_what_returns_can_be(self, estimate, clipped):
+        agent = make_agent()
+        agent.td_target = lambda batch, agent: torch.full((len(batch),), estimate)
+        batch = trained_batch(agent)
+        error = clipped - values(agent, batch, batch["action"])
+        assert agent.critic_loss(batch).item() == pytest.approx(error.square().mean().item(), rel=1e-5)
+
+    def test_has_a_gradient_for_the_critic_alone(self):
+        agent = make_agent()
+        agent.critic_loss(trained_batch(agent)).backward()
+        assert all(parameter.grad is not None for parameter in agent.critic.parameters())
+        others = [agent.actor, agent.actor_target, agent.critic_target]
+        assert all(parameter.grad is None for network in others for parameter in network.parameters())
+
+
+class TestActorLoss:
+    def test_is_minus_the_mean_value_of_the_actors_own_actions(self):
+        agent = make_agent()
+        batch = trained_batch(agent)
+        action = agent.act(batch["observation"], batch["desired_goal"])
+        assert agent.actor_loss(batch).item() == pytest.approx(-values(agent, batch, action).mean().item(), rel=1e-5)
+
+    def test_adds_alpha_times_the_error_of_relabelled_rows_over_the_whole_batch(self):
+        plain, joint = make_agent(), make_agent(imitation_weight=3.0)
+        batch = trained_batch(joint, Future(0.5))
+        action = joint.act(batch["observation"], batch["desired_goal"])
+        rows = [row for row in range(20) if batch["relabelled"][row]]
+        assert 0 < len(rows) < 20
+        error = sum((action[row] - batch["action"][row]).square().mean().item() for row in rows) / 20
+        assert joint.actor_loss(batch).item() - plain.actor_loss(batch).item() == pytest.approx(3.0 * error, rel=1e-4)
+
+    def test_without_relabelled_rows_alpha_does_nothing(self):
+        plain, joint = make_agent(), make_agent(imitation_weight=3.0)
+        batch = trained_batch(joint)
+        assert joint.actor_loss(batch).item() == plain.actor_loss(batch).item()
+
+    def test_penalises_the_mean_squared_action(self):
+        plain, penalised = make_agent(), make_agent(action_penalty=2.0)
+        batch = trained_batch(plain)
+        action = plain.act(batch["observation"], batch["desired_goal"])
+        difference = penalised.actor_loss(batch) - plain.actor_loss(batch)
+        assert difference.item() == pytest.approx(2.0 * action.square().mean().item(), rel=1e-4)
+
+    def test_imitates_under_goals_of_its_own_where_the_batch_brings_them(self):
+        plain, joint = make_agent(), make_agent(imitation_weight=3.0)
+        batch = trained_batch(joint, ImitationOnly(Future(1.0)))
+        assert torch.equal(batch["desired_goal"], batch["original_goal"])
+        action = joint.act(batch["observation"], batch["hindsight_goal"])
+        error = (action - batch["action"]).square().mean().item()
+        difference = joint.actor_loss(batch) - plain.actor_loss(batch)
+        assert difference.item() == pytest.approx(3.0 * error, rel=1e-4)
+
+    def test_calls_the_actor_once_where_all_losses_share_their_goals(self):
+        agent = make_agent(imitation_weight=3.0)
+        batch, calls = trained_batch(agent, Future(0.8)), []
+        agent.actor.register_forward_hook(lambda *args: calls.append(1))
+        agent.actor_loss(batch)
+        assert len(calls) == 1
+
+
+class TestTargets:
+    def test_start_as_copies(self):
+        agent = make_agent()
+        for trained, target in ((agent.actor, agent.actor_target), (agent.critic, agent.critic_target)):
+            for a, b in zip(trained.parameters(), target.parameters(), strict=True):
+                assert torch.equal(a, b)
+                assert a is not b
+                assert not b.requires_grad
+
+    def test_move_by_what_polyak_leaves(self):
+        agent = make_agent(polyak=0.75)
+        before = copy.deepcopy(agent.critic_target)
+        with torch.no_grad():
+            for parameter in agent.critic.parameters():
+                parameter.add_(1.0)
+        agent.update_targets()
+        for old, new in zip(before.parameters(), agent.critic_target.parameters(), strict=True):
+            assert torch.allclose(new, old + 0.25)
+
+    def test_are_updated_once_an_episode(self, build):
+        def target(agent):
+            return torch.cat([parameter.flatten() for parameter in agent.critic_target.parameters()]).clone()
+
+        cli, record = build("point2d", **{"data.episodes_per_epoch": 2}), Record(target)
+        cli.trainer.callbacks.append(record)
+        cli.trainer.fit(cli.model, cli.datamodule)
+        changed = [not torch.equal(a, b) for a, b in zip(record.seen[:-1], record.seen[1:], strict=True)]
+        assert changed == [False, False, False, True, False, False, False, False, True]
+
+
+class TestTrainingStep:
+    def test_fits_the_model_before_relabelling_with_it(self, build):
+        order, cli = [], build("point2d")
+        agent = cli.model
+        fit, relabel = agent.fit_dynamics, agent.relabel
+        agent.fit_dynamics = lambda batch: order.append("fit") or fit(batch)
+        agent.relabel = lambda *args: order.append("relabel") or relabel(*args)
+        cli.trainer.fit(agent, cli.datamodule)
+        assert order == ["fit", "relabel"] * 5
+
+    def test_fits_the_model_on_the_batch_as_replayed(self, build):
+        seen, cli = [], build("point2d", "algorithms/mbpo_her")
+        loss = cli.model.dynamics.loss
+        cli.model.dynamics.loss = lambda batch, generator: seen.append(batch) or loss(batch, generator)
+        cli.trainer.fit(cli.model, cli.datamodule)
+        states = cli.datamodule.replay.episodes["observation"].flatten(0, 1)
+        for batch in seen:
+            assert (batch["observation"].unsqueeze(1) == states).all(dim=-1).any(dim=1).all()
+
+    def test_the_model_gets_as_many_updates_a_batch_as_set(self, build):
+        for updates in (0, 1, 2):
+            cli, count = build("point2d", **{"model.init_args.dynamics.init_args.updates_per_batch": updates}), []
+            update = cli.model.update_dynamics
+            cli.model.update_dynamics = lambda batch, update=update, count=count: count.append(1) or update(batch)
+            cli.trainer.fit(cli.model, cli.datamodule)
+            assert len(count) == 2 + 5 * updates  # 2 in the small warm-up
+
+    def test_both_gradients_are_taken_before_either_is_applied(self, build):
+        cli = build("point2d")
+        agent, order = cli.model, []
+        minimize = agent.minimize
+        agent.minimize = lambda optimizer, loss, network: order.append("gradient") or minimize(optimizer, loss, network)
+        build_optimizers = agent.configure_optimizers
+
+        def configure():
+            optimizers = build_optimizers()
+            for optimizer in optimizers[:2]:
+                optimizer.register_step_pre_hook(lambda *args: order.append("step"))
+            return optimizers
+
+        agent.configure_optimizers = configure
+        agent.dynamics.updates_per_batch = 0
+        cli.trainer.fit(agent, cli.datamodule)
+        assert order[-20:] == ["gradient", "gradient", "step", "step"] * 5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"imitation_weight": -1.0}, "model.imitation_weight is -1.0"),
+        ({"action_penalty": float("nan")}, "model.action_penalty is nan"),
+        ({"discount": 1.0}, "model.discount is 1.0"),
+        ({"polyak": 1.5}, "model.polyak is 1.5"),
+        ({"batches_per_target_update": 0}, "model.batches_per_target_update is 0"),
+        ({"critic_lr": 0.0}, "model.critic_lr is 0.0"),
+    ],
+)
+def test_a_setting_out_of_range_is_named(change, message):
+    with pytest.raises(UserError, match=message):
+        make_agent(dynamics=Shift(), **change)

@@ -1,0 +1,8 @@
+import torch
+
+from mher_pl.sampler import Uniform
+
+
+def test_uniform_draws_every_episode_alike():
+    drawn = Uniform()(5, 20_000, torch.Generator().manual_seed(0))
+    assert torch.allclose(torch.bincount(drawn, minlength=5) / 20_000, torch.full((5,), 0.2), atol=0.02)

@@ -1,0 +1,100 @@
+"""A small agent on a made-up task, and batches whose values can be worked out by hand."""
+
+import numpy as np
+import torch
+from lightning import Callback
+from tensordict import TensorDict
+from torch import Tensor, nn
+
+from mher_pl.batch_source import Replayed
+from mher_pl.mher import MHER
+from mher_pl.relabel import Keep
+from mher_pl.task import Task
+from mher_pl.td_target import OneStep
+
+DISCOUNT = 0.9
+
+
+def reached(achieved_goal: np.ndarray, desired_goal: np.ndarray, info: dict) -> np.ndarray:
+    """Reward of goals within half a unit."""
+    return -(np.linalg.norm(achieved_goal - desired_goal, axis=-1) > 0.5).astype(np.float32)
+
+
+def make_task(goal_box: Tensor | None = None) -> Task:
+    """A task of 3 observation entries, 2 action entries, and goals that are observation entries 2 and 0."""
+    return Task("tests/Toy-v0", 10, 3, 2, 2, (2, 0), reached, goal_box)
+
+
+class Shift(nn.Module):
+    """In place of a learned model: every step adds 1 to every entry of the state. Keeps what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Tensor, Tensor]] = []
+        self.updates_per_batch = 0
+
+    def build(self, task: Task) -> None:
+        """Have nothing to build."""
+
+    def forward(self, state: Tensor, action: Tensor) -> Tensor:
+        """Return the states after a step."""
+        self.calls.append((state, action))
+        return state + 1.0
+
+
+def make_agent(task: Task | None = None, **parts) -> MHER:
+    """A small MHER; `parts` are arguments of it that differ from plain DDPG with a `Shift` model."""
+    arguments = {
+        "relabel": Keep(),
+        "batch_source": Replayed(),
+        "td_target": OneStep(),
+        "dynamics": Shift(),
+        "imitation_weight": 0.0,
+        "action_penalty": 0.0,
+        "discount": DISCOUNT,
+        "polyak": 0.75,
+        "batches_per_target_update": 5,
+        "hidden_sizes": [8],
+        "actor_lr": 1e-3,
+        "critic_lr": 1e-3,
+        "min_std": 1e-4,
+        "clip": 5.0,
+        "seed": 0,
+    }
+    agent = MHER(task=task or make_task(), **arguments | parts)
+    agent.configure_model()
+    return agent
+
+
+def make_batch(rows: int) -> TensorDict:
+    """A batch whose row i is at state 1000 i, acted, and came to state 1000 i + 500; all goals differ."""
+    states = 1000.0 * torch.arange(rows).unsqueeze(1) + torch.tensor([0.0, 0.1, 0.2])  # [B, 3]
+    next_states = states + 500.0
+    return TensorDict(
+        {
+            "observation": states,
+            "action": torch.linspace(-0.9, 0.9, 2 * rows).view(rows, 2),
+            "desired_goal": -1.0 - torch.arange(2.0 * rows).view(rows, 2),
+            "hindsight_goal": next_states[:, [2, 0]] + 100.0,
+            "next": TensorDict(
+                {"observation": next_states, "achieved_goal": next_states[:, [2, 0]]}, batch_size=[rows]
+            ),
+        },
+        batch_size=[rows],
+    )
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    """A generator of its own for each test."""
+    return torch.Generator().manual_seed(seed)
+
+
+class Record(Callback):
+    """Keeps what the training steps return, and what `look` sees of the agent after each."""
+
+    def __init__(self, look=lambda agent: None) -> None:
+        self.look, self.outputs, self.seen = look, [], []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        self.outputs.append(outputs)
+        self.seen.append(self.look(pl_module))
