@@ -1,7 +1,8 @@
 """Environment steps per second of every task in a batch, beside the physics floor and gymnasium's own batch.
 
 The floor is the task's own MuJoCo model stepped by `mj_step` alone on all cores, from the same states under the same
-mocap targets and controls. The three are timed in turns, step by step, so that a busy machine slows all of them alike.
+mocap targets and controls. All are timed in turns, step by step, so that a busy machine slows all of them alike; the
+processor time of a step, which other programs change less, stands beside.
 
     python benchmarks/envs.py
 """
@@ -68,10 +69,11 @@ class Floor:
         share(work, len(self.datas), CORES)
 
 
-def seconds(function: Any, *args: Any) -> float:
-    start = time.perf_counter()
+def clock(function: Any, *args: Any) -> tuple[float, float]:
+    """Return the seconds of wall-clock and of processor time (all threads) that a call takes."""
+    wall, cpu = time.perf_counter(), time.process_time()
     function(*args)
-    return time.perf_counter() - start
+    return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def measure(task: str, num_envs: int, budget: float) -> dict[str, Any]:
@@ -81,7 +83,7 @@ def measure(task: str, num_envs: int, budget: float) -> dict[str, Any]:
     single = mher_pl.make(task)
     floor = Floor(env) if isinstance(env, MujocoVectorEnv) else None
     rng = np.random.default_rng(0)
-    times: dict[str, list[float]] = {"batch": [], "sync": [], "single": [], "floor": []}
+    times: dict[str, list[tuple[float, float]]] = {"batch": [], "sync": [], "single": [], "floor": []}
     end, step = time.perf_counter() + budget, 0
     while step < 10 or time.perf_counter() < end:
         if step % 50 == 0:  # before any of them ends its episode
@@ -91,14 +93,21 @@ def measure(task: str, num_envs: int, budget: float) -> dict[str, Any]:
             if floor:
                 floor.start()
         actions = rng.uniform(-1, 1, size=env.action_space.shape).astype(np.float32)
-        times["batch"].append(seconds(env.step, actions) / num_envs)
+        times["batch"].append(clock(env.step, actions))
         if floor:
             floor.follow()
-            times["floor"].append(seconds(floor.step) / num_envs)
-        times["sync"].append(seconds(sync.step, actions) / num_envs)
-        times["single"].append(seconds(single.step, actions[0]))
+            times["floor"].append(clock(floor.step))
+        times["sync"].append(clock(sync.step, actions))
+        times["single"].append(clock(single.step, actions[0]))
         step += 1
-    rates = {name: 1 / statistics.median(values[1:]) for name, values in times.items() if values}  # [0]: first touch
+    copies = {"batch": num_envs, "sync": num_envs, "floor": num_envs, "single": 1}
+    rates: dict[str, float] = {}
+    cpu_us: dict[str, float] = {}
+    for name, pairs in times.items():
+        if pairs:
+            wall, cpu = zip(*pairs[1:], strict=True)  # the first step touches memory for the first time
+            rates[name] = copies[name] / statistics.median(wall)
+            cpu_us[name] = 1e6 * statistics.median(cpu) / copies[name]
     row = {
         "steps_per_second": rates["batch"],
         "times_sync": rates["batch"] / rates["sync"],
@@ -106,6 +115,7 @@ def measure(task: str, num_envs: int, budget: float) -> dict[str, Any]:
         "floor_steps_per_second": rates.get("floor"),
         "sync_steps_per_second": rates["sync"],
         "single_steps_per_second": rates["single"],
+        "cpu_us_per_step": cpu_us,
         "timed_steps": len(times["batch"]),
     }
     env.close()
@@ -115,18 +125,17 @@ def measure(task: str, num_envs: int, budget: float) -> dict[str, Any]:
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """Lay the rows out as a Markdown table."""
-    lines = [
-        "| task | batch, steps/s | floor | of it | `SyncVectorEnv` | times that | single | target |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    columns = "task", "batch, steps/s", "floor", "of it", "`SyncVectorEnv`", "times that", "single", "CPU us", "target"
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for task, row in rows.items():
         floor = f"{row['floor_steps_per_second']:,.0f}" if row["floor_share"] else "-"
         part = f"{row['floor_share']:.2f}" if row["floor_share"] else "-"
+        cpu = ", ".join(f"{name} {value:.3g}" for name, value in row["cpu_us_per_step"].items())
         target = ", ".join(f"{key} {value:,}" for key, value in row["targets"].items())
         lines.append(
             f"| {task} | {row['steps_per_second']:,.0f} | {floor} | {part} | {row['sync_steps_per_second']:,.0f} "
             f"| {row['times_sync']:.1f} | {row['single_steps_per_second']:,.0f} "
-            f"| {target}: {'met' if row['met'] else 'MISSED'} |"
+            f"| {cpu} | {target}: {'met' if row['met'] else 'MISSED'} |"
         )
     return "\n".join(lines)
 

@@ -45,7 +45,7 @@ class MujocoVectorEnv(GoalVectorEnv):
     the speed. A task therefore splits its step in two kinds of hooks:
 
     - whole-batch hooks, called once a step: `_controls` turns actions [N, action] into what `_apply` needs, and `_read`
-      turns what `_measure` noted into the observation [N, obs] and the achieved goal [N, goal];
+      gives the observation [N, obs] and the achieved goal [N, goal], from views and from what `_measure` noted;
     - one-copy hooks, called in a thread for each copy and kept as short as can be: `_apply` before the physics,
       `_settle` after it, `_measure` last (and after a reset). They touch only their own copy's `MjData` and rows.
 
@@ -94,9 +94,8 @@ class MujocoVectorEnv(GoalVectorEnv):
     def _settle(self, copy: int, data: mujoco.MjData) -> None:
         """Correct the state of one copy after the physics, where the task does so."""
 
-    @abstractmethod
     def _measure(self, copy: int, data: mujoco.MjData) -> None:
-        """Note what the observation of one copy needs."""
+        """Note what `_read` needs of one copy and cannot read from views of its arrays."""
 
     def _mark_goal(self, copy: int, scene: mujoco.MjData) -> None:
         """Show the goal of one copy in `scene`, a state that is only drawn: move a site (`scene.site_xpos`) there."""

@@ -52,11 +52,11 @@ class ReacherVectorEnv(MujocoVectorEnv):
             render_mode=render_mode,
             threads=threads,
         )
-        fingertip, target = self.model.body("fingertip").id, self.model.body("target").id
-        # Rows of the batch and views of each copy's arrays, so that a step makes no array of its own.
-        self._state = np.zeros((self.num_envs, 10))  # angles 2, target 2, velocities 2, fingertip 3, target height 1
-        self._noted = [(row[0:4], row[4:6], row[6:9], row[9:10]) for row in self._state]
-        self._views = [(d.qpos, d.qvel[:2], d.xpos[fingertip], d.xpos[target, 2:]) for d in self.datas]
+        bodies = [self.model.body(name).id for name in ("fingertip", "target")]
+        # Views of each copy's own arrays, which stay where they are.
+        self._controls_of = [data.ctrl for data in self.datas]
+        self._states = [(data.qpos, data.qvel) for data in self.datas]
+        self._places = [data.xpos[bodies[0] : bodies[1] + 1] for data in self.datas]  # fingertip and target, neighbours
 
     def _reset_data(self, copy: int, data: mujoco.MjData, rng: np.random.Generator) -> Array:
         # Drawn in the order of gymnasium's Reacher, so that a seed gives the same episode in both.
@@ -75,17 +75,17 @@ class ReacherVectorEnv(MujocoVectorEnv):
         super()._place_goal(copy, goal)
         self.datas[copy].qpos[2:] = goal  # the target is part of the observation
         mujoco.mj_forward(self.model, self.datas[copy])
-        self._measure(copy, self.datas[copy])
 
-    def _measure(self, copy: int, data: mujoco.MjData) -> None:
-        for noted, view in zip(self._noted[copy], self._views[copy], strict=True):
-            noted[:] = view
+    def _apply(self, copy: int, data: mujoco.MjData, control: Array) -> None:
+        self._controls_of[copy][:] = control
 
     def _read(self) -> tuple[Array, Array]:
-        angles, target, velocities, fingertip, height = np.split(self._state, (2, 4, 6, 9), axis=1)
-        plane = fingertip[:, :2]
-        parts = [np.cos(angles), np.sin(angles), target, velocities, plane, fingertip[:, 2:] - height]
-        return np.concatenate(parts, axis=1), plane.copy()
+        qpos, qvel = np.array(self._states).swapaxes(0, 1)  # [N, 4] each
+        places = np.array(self._places)  # [N, 2 bodies, 3]
+        angles, target, fingertip = qpos[:, :2], qpos[:, 2:], places[:, 0, :2]
+        height = places[:, 0, 2:] - places[:, 1, 2:]
+        parts = [np.cos(angles), np.sin(angles), target, qvel[:, :2], fingertip, height]
+        return np.concatenate(parts, axis=1), fingertip.copy()
 
 
 class ReacherEnv(GoalEnv):
