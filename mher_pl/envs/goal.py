@@ -135,9 +135,7 @@ class GoalVectorEnv(VectorEnv):
         self, achieved_goal: ArrayLike, desired_goal: ArrayLike, info: Any = None
     ) -> NDArray[np.float32]:
         """Return 0 where the goal is reached and -1 elsewhere, [...], for goals [..., goal]."""
-        achieved, desired = self._checked_pair(achieved_goal, desired_goal)
-        distance = np.linalg.norm(achieved - desired, axis=-1)
-        return (distance <= self.threshold).astype(np.float32) - np.float32(1)
+        return self._reached(*self._checked_pair(achieved_goal, desired_goal)).astype(np.float32) - np.float32(1)
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """Return a picture of every copy."""
@@ -157,10 +155,13 @@ class GoalVectorEnv(VectorEnv):
         """The seed of each copy's generator, None before its first reset."""
         return tuple(self._seeds)
 
+    def _reached(self, achieved: NDArray[Any], desired: NDArray[Any]) -> NDArray[np.bool_]:
+        return np.sqrt(np.square(achieved - desired).sum(axis=-1)) <= self.threshold
+
     def _judge(self, achieved: Array) -> tuple[Array, NDArray[np.float32]]:
         """Return the rewards [N] and whether each copy is at its goal [N] (1 or 0, as gymnasium-robotics has it)."""
-        rewards = self.compute_reward(achieved, self.goals, None)
-        return rewards.astype(np.float64), rewards + np.float32(1)
+        reached = self._reached(achieved, self.goals)
+        return reached - 1.0, reached.astype(np.float32)
 
     def _batch(self, observation: Array, achieved: Array) -> Batch:
         return {"observation": observation, "achieved_goal": achieved, "desired_goal": self.goals.copy()}

@@ -70,7 +70,7 @@ def make_vec(id: str, num_envs: int = 1, **kwargs: Any) -> VectorEnv:
     `infos["is_success"]` is an array [num_envs]. Where no batched form exists the copies are stepped one after another,
     and the log says so once.
     """
-    if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
+    if isinstance(num_envs, bool) or not isinstance(num_envs, int | np.integer) or num_envs < 1:
         raise error.Error(f"num_envs is {num_envs!r}; allowed: an integer of at least 1")
     spec = _spec(id)
     if spec.id in TASKS:
