@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -84,7 +86,7 @@ def test_the_mixture_is_fitted_again_after_as_many_episodes_as_set_or_a_tenth_of
     for _ in range(300):
         sampler.update(replay)
     assert fits[:10] == list(range(10, 101, 10))
-    assert all(after - before == max(10, after // 10) for before, after in zip(fits, fits[1:], strict=False))
+    assert all(after - before == max(10, after // 10) for before, after in pairwise(fits))
     assert fits[-1] > 250
 
 
