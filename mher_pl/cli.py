@@ -48,7 +48,7 @@ class SaveRunConfig(SaveConfigCallback):
         if stage == "fit":
             self.config = self.config.clone()
             if "ckpt_path" in self.config:  # not where `load` only built the parts
-                self.config.ckpt_path = None
+                self.config.pop("ckpt_path")
             if isinstance(trainer.strategy, SeedParallelStrategy):
                 self.config.trainer.update({"strategy": "auto", "devices": 1, "num_nodes": 1})
             super().setup(trainer, pl_module, stage)

@@ -1,0 +1,127 @@
+"""The learned policy without a trainer: loaded from a checkpoint, or exported to run without this package."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from mher_pl.checkpoint import read_checkpoint
+from mher_pl.errors import UserError
+from mher_pl.networks import Actor
+from mher_pl.normalizer import Normalizer
+from mher_pl.run_folder import checkpoint_file
+
+
+class PolicyNetwork(nn.Module):
+    """Deterministic policy pi(s, g) on raw observations and goals, of tensors only."""
+
+    def __init__(self, normalizer: Normalizer, actor: Actor) -> None:
+        super().__init__()
+        self.normalizer, self.actor = normalizer, actor
+
+    def forward(self, observation: Tensor, goal: Tensor) -> Tensor:
+        """Map observations [B, obs] and goals [B, goal] to actions [B, action]."""
+        return self.actor(self.normalizer(torch.cat([observation, goal], dim=-1)))
+
+
+class Policy:
+    """A learned policy as a function of observations and goals, with actions in the environment's own units.
+
+    Args:
+        env: Gymnasium id of the task it was trained on.
+        observation_size: entries of an observation.
+        goal_size: entries of a goal.
+        network: computes the actions.
+    """
+
+    def __init__(self, env: str, observation_size: int, goal_size: int, network: PolicyNetwork) -> None:
+        self.env, self.observation_size, self.goal_size, self.network = env, observation_size, goal_size, network
+
+    @torch.inference_mode()
+    def __call__(
+        self, observation: ArrayLike | Tensor | Mapping[str, Any], goal: ArrayLike | Tensor | None = None
+    ) -> np.ndarray | Tensor:
+        """Return float32 actions [..., action] for observations [..., obs] and goals [..., goal].
+
+        The observation may be the environment's dict, which holds the goal. A tensor is answered by a tensor,
+        everything else by an array.
+
+        Raises:
+            UserError: an input is missing or of another size than in training.
+        """
+        if isinstance(observation, Mapping):
+            observation, goal = observation["observation"], observation["desired_goal"]
+        if goal is None:
+            raise UserError("goal is None; allowed: a goal, or as observation a dict with observation and desired_goal")
+        actions = self.network(
+            self._input("observation", observation, self.observation_size), self._input("goal", goal, self.goal_size)
+        )
+        return actions.to(observation.device) if isinstance(observation, Tensor) else actions.numpy(force=True)
+
+    def _input(self, name: str, value: ArrayLike | Tensor, size: int) -> Tensor:
+        value = torch.as_tensor(value, dtype=torch.float32, device=self.network.normalizer.mean.device)
+        if value.ndim == 0 or value.shape[-1] != size:
+            raise UserError(f"{name} has shape {list(value.shape)}; allowed for {self.env}: [..., {size}]")
+        return value
+
+
+def load_policy(path: str | Path, device: str | torch.device = "cpu") -> Policy:
+    """Load the policy of a run's folder (its last checkpoint) or of a checkpoint file.
+
+    Only the policy's own weights are read from the file, however large the replay beside them.
+
+    Raises:
+        UserError: there is no such checkpoint, it is not one of mher_pl's, or its method has no actor.
+    """
+    path = checkpoint_file(path)
+    checkpoint = read_checkpoint(path, mmap=True)
+    agent, weights = checkpoint["agent"], checkpoint["state_dict"]
+    observation_size, action_size, goal_size = agent["sizes"]
+    network = PolicyNetwork(
+        Normalizer(observation_size + goal_size, agent["min_std"], agent["clip"]),
+        Actor(observation_size + goal_size, action_size, agent["hidden_sizes"]),
+    )
+    names = network.state_dict().keys()
+    if not names <= weights.keys():
+        raise UserError(f"{path} holds no actor; allowed: checkpoints of methods that learn a policy")
+    network.load_state_dict({name: weights[name] for name in names})
+    return Policy(agent["env"], observation_size, goal_size, network.to(device).requires_grad_(False))
+
+
+def export_policy(policy: Policy, path: str | Path) -> None:
+    """Write the policy as a `torch.export` program of observations [B, obs] and goals [B, goal], for any B.
+
+    `torch.export.load(path).module()(observations, goals)` runs it wherever torch is installed.
+    """
+    batch = torch.export.Dim("batch")
+    example = torch.zeros(2, policy.observation_size), torch.zeros(2, policy.goal_size)
+    program = torch.export.export(policy.network, example, dynamic_shapes=({0: batch}, {0: batch}))
+    torch.export.save(program, path)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}\n")
+
+
+def main(argv: list[str]) -> int:
+    """Run `export`."""
+    parser = _Parser("python -m mher_pl export", description=export_policy.__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", metavar="CKPT", help="a checkpoint, or a run's folder, whose last one it is")
+    parser.add_argument("--out", type=Path, default=Path("policy.pt2"), help="the file to write (policy.pt2)")
+    options = parser.parse_args(argv)
+    policy = load_policy(options.checkpoint)
+    try:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        export_policy(policy, options.out)
+    except (OSError, RuntimeError) as error:  # torch reports a file that cannot be opened as RuntimeError
+        raise UserError(f"--out is {str(options.out)!r} ({error}); allowed: a file that can be written") from error
+    print(f"{options.out}: {policy.env}, observation [B, {policy.observation_size}], goal [B, {policy.goal_size}]")
+    return 0

@@ -1,0 +1,145 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from trained_runs import ROOT, fit, run_folder
+
+import mher_pl
+from mher_pl.__main__ import main
+from mher_pl.cli import load
+from mher_pl.errors import UserError
+
+N = 5
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("run")
+    assert fit(root, config="reacher", epochs=2) == 0
+    return run_folder(root, config="Reacher-v1")
+
+
+@pytest.fixture(scope="module")
+def observations() -> dict[str, np.ndarray]:
+    envs = mher_pl.make_vec("mher_pl/Reacher-v1", num_envs=N)
+    observations, _ = envs.reset(seed=0)
+    envs.close()
+    return observations
+
+
+def test_it_acts_as_the_agent_that_was_trained(run, observations, tmp_path):
+    cli = load(str(run / "config.yaml"), **{"trainer.default_root_dir": tmp_path})
+    cli.model.configure_model()
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    cli.model.load_state_dict(checkpoint["state_dict"])
+    state, goal = (torch.as_tensor(observations[key]).float() for key in ("observation", "desired_goal"))
+    expected = cli.model.act(state, goal)
+    assert expected.std(dim=0).min() > 0
+    assert torch.equal(mher_pl.load_policy(run)(state, goal), expected)
+
+
+def test_arrays_tensors_dicts_and_single_observations_give_the_same_actions(run, observations):
+    policy = mher_pl.load_policy(run / "checkpoints" / "last.ckpt")
+    actions = policy(observations)
+    assert isinstance(actions, np.ndarray)
+    assert actions.shape == (N, 2)
+    state, goal = observations["observation"], observations["desired_goal"]
+    assert np.array_equal(policy(state, goal), actions)
+    from_tensors = policy(torch.as_tensor(state), torch.as_tensor(goal))
+    assert isinstance(from_tensors, torch.Tensor)
+    assert np.array_equal(from_tensors.numpy(), actions)
+    assert np.allclose(policy(state[0], goal[0]), actions[0], atol=1e-6)
+    assert np.array_equal(policy(state[0].tolist(), goal[0].tolist()), policy(state[0], goal[0]))
+
+
+def test_it_drives_the_environment(run):
+    policy, env = mher_pl.load_policy(run), mher_pl.make("mher_pl/Reacher-v1")
+    observation, _ = env.reset(seed=0)
+    for _ in range(3):
+        action = policy(observation)
+        assert env.action_space.contains(action)
+        observation, *_ = env.step(action)
+    env.close()
+
+
+def test_wrong_inputs_are_named(run, observations):
+    policy = mher_pl.load_policy(run)
+    with pytest.raises(UserError, match=r"observation has shape \[3\]; allowed for mher_pl/Reacher-v1: \[..., 11\]"):
+        policy(np.zeros(3), np.zeros(2))
+    with pytest.raises(UserError, match="goal is None"):
+        policy(observations["observation"])
+
+
+def test_paths_without_a_policy_are_named(tmp_path, run):
+    with pytest.raises(UserError, match="which does not exist"):
+        mher_pl.load_policy(tmp_path)
+    torch.save({"a": 1}, tmp_path / "foreign.ckpt")
+    with pytest.raises(UserError, match="which mher_pl did not write"):
+        mher_pl.load_policy(tmp_path / "foreign.ckpt")
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    weights = checkpoint["state_dict"]
+    checkpoint["state_dict"] = {name: weights[name] for name in weights if not name.startswith("actor.")}
+    torch.save(checkpoint, tmp_path / "planner.ckpt")
+    with pytest.raises(UserError, match="holds no actor"):
+        mher_pl.load_policy(tmp_path / "planner.ckpt")
+
+
+def test_a_big_replay_is_not_read(tmp_path, run):
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    checkpoint["replay"] = torch.zeros(50_000_000)
+    torch.save(checkpoint, tmp_path / "big.ckpt")
+    code = (
+        "import resource, sys, mher_pl\n"
+        "mher_pl.load_policy\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "mher_pl.load_policy(sys.argv[1])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    output = subprocess.check_output([sys.executable, "-c", code, str(tmp_path / "big.ckpt")], cwd=ROOT, text=True)
+    assert int(output.split()[-1]) < 50_000  # KiB; the replay alone is 195,000
+
+
+def test_importing_the_package_imports_neither_torch_nor_lightning():
+    code = (
+        "import sys, mher_pl; assert 'load_policy' in mher_pl.__all__; print({'torch', 'lightning'} & set(sys.modules))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True) == "set()\n"
+
+
+def test_the_exported_program_runs_without_this_package_on_any_batch(tmp_path, run, observations, capsys):
+    out = tmp_path / "policy.pt2"
+    assert main(["export", str(run), "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"{out}: mher_pl/Reacher-v1, observation [B, 11], goal [B, 2]\n"
+    state, goal = (torch.as_tensor(observations[key]).float() for key in ("observation", "desired_goal"))
+    torch.save((state, goal), tmp_path / "inputs.pt")
+    code = (
+        "import sys, torch\n"
+        "sys.modules['mher_pl'] = sys.modules['callbacks'] = None\n"
+        "state, goal = torch.load('inputs.pt')\n"
+        "program = torch.export.load('policy.pt2').module()\n"
+        "actions = program(state, goal)\n"
+        "assert torch.allclose(program(state[:1], goal[:1])[0], actions[0], atol=1e-6)\n"
+        "assert program(state.repeat(100, 1), goal.repeat(100, 1)).shape == (500, 2)\n"
+        "torch.save(actions, 'actions.pt')\n"
+    )
+    subprocess.check_call([sys.executable, "-c", code], cwd=tmp_path)
+    assert torch.allclose(torch.load(tmp_path / "actions.pt"), mher_pl.load_policy(run)(state, goal), atol=1e-6)
+
+
+def test_export_ends_with_one_line_after_a_mistake(tmp_path, run, capsys):
+    assert main(["export", str(tmp_path / "nowhere")]) == 1
+    assert "which does not exist" in capsys.readouterr().err
+    assert main(["export", str(run), "--out", str(run / "config.yaml" / "policy.pt2")]) == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: --out is ")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_it_acts_on_a_gpu(run, observations):
+    actions = mher_pl.load_policy(run, device="cuda")(observations)
+    assert np.allclose(actions, mher_pl.load_policy(run)(observations), atol=1e-5)
