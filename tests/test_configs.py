@@ -33,6 +33,10 @@ def test_every_setting_has_a_comment(path: str):
     bare = []
     for line in (CONFIGS / path).read_text().splitlines():
         is_setting = ":" in line and not line.strip().startswith(("#", "-", "class_path:", "init_args:"))
-        if is_setting and "#" not in line and line.strip() not in ("data:", "model:", "trainer:", "warmup:", "relabel_goals:"):
+        if (
+            is_setting
+            and "#" not in line
+            and line.strip() not in ("data:", "model:", "trainer:", "warmup:", "relabel_goals:")
+        ):
             bare.append(line)
     assert not bare

@@ -1,0 +1,43 @@
+import pytest
+import torch
+
+from tests.events import scalars
+
+TAGS = {"eval/success_rate", "eval/success_any", "eval/return", "eval/final_distance", "eval/q_mean"}
+
+
+def test_every_epoch_is_evaluated_and_logged_against_environment_steps(build):
+    cli = build("point2d", **{"trainer.max_epochs": 3})
+    cli.trainer.fit(cli.model, cli.datamodule)
+    logged = scalars(cli.trainer.log_dir)
+    assert set(logged) >= TAGS
+    for tag in TAGS:
+        assert list(logged[tag]) == [300, 400, 500], "2 episodes of warm-up and 1 an epoch, of 100 steps"
+    assert list(logged["epoch"].values()) == [0, 1, 2]
+    assert logged["eval/success_rate"][500] == pytest.approx(cli.trainer.callback_metrics["eval/success_rate"].item())
+
+
+def test_validate_and_test_print_a_table_and_change_no_weights(trained, capsys):
+    before = {key: value.clone() for key, value in trained.model.state_dict().items()}
+    for command in (trained.trainer.validate, trained.trainer.test):
+        command(trained.model, trained.datamodule)
+        table = capsys.readouterr().out
+        assert "3 episodes of mher_pl/Point2DLarge-v1" in table
+        assert all(tag.removeprefix("eval/") in table for tag in TAGS)
+    assert all(torch.equal(value, before[key]) for key, value in trained.model.state_dict().items())
+
+
+def test_the_policy_is_evaluated_without_exploration(build, monkeypatch):
+    cli = build("point2d", **{"data.random_action_probability": 1.0})
+    cli.trainer.fit(cli.model, cli.datamodule)
+    seen = []
+    act = cli.model.act
+    monkeypatch.setattr(cli.model, "act", lambda state, goal: seen.append((state, goal)) or act(state, goal))
+    outcome = next(c for c in cli.trainer.callbacks if type(c).__name__ == "Evaluation").evaluate(
+        cli.trainer, cli.model
+    )
+    assert len(seen) == 100, "one policy call a step for all episodes"
+    step = outcome.observations[1] - outcome.observations[0]
+    expected = act(outcome.observations[0], outcome.desired_goals[0])
+    moved_freely = (outcome.observations[1].abs() < 5.0).all(dim=1)
+    assert torch.allclose(step[moved_freely], expected[moved_freely], atol=1e-5)

@@ -1,0 +1,45 @@
+import torch
+from tensordict import TensorDict
+
+from callbacks.relabel_goals import RelabelGoalLogger, draw_goals
+from tests.events import events, scalars
+
+
+def test_the_mean_distance_is_over_the_relabelled_rows():
+    logger = RelabelGoalLogger(every_n_epochs=0)
+    outputs = {
+        "original_goal": torch.zeros(3, 2),
+        "desired_goal": torch.tensor([[3.0, 4.0], [0.0, 1.0], [0.0, 0.0]]),
+        "relabelled": torch.tensor([True, True, False]),
+    }
+    logger.on_train_batch_end(None, None, outputs, None, 0)
+    assert logger.distances[0].item() == 3.0
+
+
+def test_distance_and_picture_are_logged(build):
+    cli = build("point2d", **{"relabel_goals.every_n_epochs": 2, "trainer.max_epochs": 4})
+    cli.trainer.fit(cli.model, cli.datamodule)
+    distances = scalars(cli.trainer.log_dir)["relabel/goal_distance"]
+    assert list(distances) == [300, 400, 500, 600]
+    assert min(distances.values()) > 0.0
+    assert [image.step for image in events(cli.trainer.log_dir).Images("relabel/goals")] == [400, 600]
+
+
+def test_looking_at_the_goals_changes_no_training(build):
+    weights = []
+    for every in (0, 1):
+        cli = build("point2d", **{"relabel_goals.every_n_epochs": every, "trainer.max_epochs": 2})
+        cli.trainer.fit(cli.model, cli.datamodule)
+        weights.append(cli.model.state_dict())
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_the_picture_shows_achieved_desired_and_relabelled_goals():
+    achieved, desired = torch.arange(10.0).view(5, 2), torch.full((5, 2), 7.0)
+    mask = torch.tensor([True, False, True, False, False])
+    batch = TensorDict({"desired_goal": desired, "next": {"achieved_goal": achieved}}, [5])
+    relabelled = TensorDict({"desired_goal": achieved + 1, "relabelled": mask}, [5])
+    lines = {line.get_label(): line.get_xydata() for line in draw_goals(batch, relabelled).axes[0].lines}
+    assert lines["achieved"].tolist() == achieved.tolist()
+    assert lines["relabelled"].tolist() == (achieved + 1)[mask].tolist()
+    assert lines["desired"].tolist() == desired.tolist()

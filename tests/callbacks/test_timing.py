@@ -1,0 +1,24 @@
+import pytest
+
+from callbacks import Timing
+from tests.events import scalars
+
+
+def test_the_phases_of_an_epoch_add_up_to_its_wall_clock_time(build):
+    cli = build("point2d", **{"trainer.max_epochs": 3})
+    cli.trainer.fit(cli.model, cli.datamodule)
+    logged = scalars(cli.trainer.log_dir)
+    phases = [logged[f"time/{phase}"] for phase in ("collect", "update", "evaluate", "other")]
+    wall = logged["time/wall"]
+    assert all(value > 0 for phase in phases for value in phase.values())
+    for before, after in ((300, 400), (400, 500)):
+        assert sum(phase[after] for phase in phases) == pytest.approx(wall[after] - wall[before], rel=0.05)
+
+
+def test_the_clock_of_a_resumed_run_goes_on():
+    first, second = Timing(), Timing()
+    for timing in (first, second):
+        timing.setup(None, None, "fit")
+    first.wall_before = 100.0
+    second.load_state_dict(first.state_dict())
+    assert second.wall > 100.0
