@@ -15,8 +15,8 @@ class Interruption(Checkpoint):
     """On SIGTERM (a cluster's preemption) or Ctrl-C, save and exit; the saved run resumes as if nothing had happened.
 
     Training stops after the batch in progress, or after the epoch's evaluation if that is running, so that the state
-    between two batches is saved whole. Before training, or when the same signal comes again, it stops at once. The exit
-    code is 128 + the signal's number: 143 or 130. Under SLURM the requeue signal (SIGUSR1) is taken likewise, because
+    between two batches is saved whole. Before training, and at a second Ctrl-C, it stops at once. The exit code is
+    128 + the signal's number: 143 or 130. Under SLURM the requeue signal (SIGUSR1) is taken likewise, because
     Lightning's own handler saves in the middle of a step.
 
     It is a `Checkpoint` for Lightning, which calls those after all other callbacks.
@@ -44,10 +44,11 @@ class Interruption(Checkpoint):
 
     def handle(self, signum: int, frame: FrameType | None) -> None:
         """Take note of the signal, or end the run at once."""
-        first, self.signum = self.signum is None, signum if self.signum in (None, signum) else self.signum
-        if first and self._trainer.strategy.launcher is not None:
+        earlier, self.signum = self.signum, signum if self.signum is None else self.signum
+        if earlier is None and self._trainer.strategy.launcher is not None:
             self._trainer.strategy.launcher.kill(signal.SIGTERM)  # the processes that this one started
-        if not self._deferring or (not first and signum == self.signum):
+        # A second SIGTERM says nothing new: a cluster may send it to every process, and the first one passes it on.
+        if not self._deferring or earlier == signum == signal.SIGINT:
             raise Interrupted(signum, f"interrupted by {signal.Signals(signum).name}")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

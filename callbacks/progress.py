@@ -1,6 +1,7 @@
 """Progress bar in environment steps."""
 
 import sys
+from math import ceil
 from typing import Any
 
 from lightning import Trainer
@@ -30,16 +31,16 @@ class Progress(ProgressBar):
         """Show the bar again."""
         self._enabled = True
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: Agent) -> None:
-        """Open the bar before the first epoch, when the warm-up's steps are known; its total is then exact."""
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Agent, batch: Any, batch_idx: int) -> None:
+        """Open the bar at the first batch, when the warm-up's steps are known; its total is then exact."""
         if self._bar is not None:
             return
         data = trainer.datamodule
-        steps_per_epoch = data.episodes_per_epoch * data.task.horizon * trainer.world_size
         total = None
         if trainer.max_epochs != -1:
-            done = data.position / len(trainer.train_dataloader)  # of an epoch that was interrupted
-            total = data.env_steps + round((trainer.max_epochs - trainer.current_epoch - done) * steps_per_epoch)
+            done = ceil(data.position / data.batches_per_episode)  # episodes of this epoch, which may be a resumed one
+            left = (trainer.max_epochs - trainer.current_epoch) * data.episodes_per_epoch - done
+            total = data.env_steps + left * data.task.horizon * trainer.world_size
         self._bar = tqdm(
             total=total,
             initial=data.env_steps,
@@ -56,7 +57,8 @@ class Progress(ProgressBar):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Show epoch and success rate."""
-        self._bar.set_postfix_str(f"epoch {trainer.current_epoch + 1}{self._success(trainer)}{self.note}")
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"epoch {trainer.current_epoch + 1}{self._success(trainer)}{self.note}")
 
     def on_train_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Close the bar and say how the run ended and where it lies."""

@@ -3,6 +3,7 @@
 import logging
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -117,11 +118,20 @@ class MherCLI(LightningCLI):
             config.seed_everything = config.data.seed = config.model.init_args.seed = seed
             self._set_seed()
 
+    def instantiate_classes(self) -> None:
+        """Instantiate everything, and let a user's mistake out of the parser's own error around it."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, UserError):
+                cause = cause.__cause__ or cause.__context__
+            raise cause or error from None
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Give a training run its folder, logger and callbacks; `validate` and `test` write nothing."""
         config = self._get(self.config_init, "trainer")
-        plugins = config["plugins"] or []
-        kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), PlainCheckpointIO()]
+        kwargs["plugins"] = [*as_list(config["plugins"]), PlainCheckpointIO()]
         self.folder, self.resumed = None, False
         callbacks: list[Callback] = [Timing()]
         if self.subcommand in (None, "fit"):
@@ -138,8 +148,14 @@ class MherCLI(LightningCLI):
             callbacks.append(Progress())
         if config["enable_checkpointing"] is not False:
             callbacks.append(RunCheckpoint())
-        kwargs["callbacks"] = [*(config["callbacks"] or []), *callbacks, Interruption()]
-        return super().instantiate_trainer(**kwargs)
+        kwargs["callbacks"] = [*as_list(config["callbacks"]), *callbacks, Interruption()]
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except Exception:
+            if self.folder is not None:
+                with suppress(OSError):  # it holds something already
+                    self.folder.rmdir()
+            raise
 
     def _place_run(self, config: dict[str, Any]) -> dict[str, Any]:
         """Choose the run's folder, and where it goes on from; return the trainer's arguments that follow."""
@@ -212,6 +228,11 @@ class MherCLI(LightningCLI):
             if failures := self.seed_summary.failures():
                 reasons = ", ".join(f"seed {seed} ({reason})" for seed, reason in failures.items())
                 raise SeedsFailed(f"{len(failures)} of {self.trainer.strategy.seeds} seeds failed: {reasons}")
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return what the trainer takes as nothing, one thing or a list of things as a list."""
+    return [] if value is None else list(value) if isinstance(value, list) else [value]
 
 
 def require_epochs_left(max_epochs: int | None, epochs: int, checkpoint: Path) -> None:

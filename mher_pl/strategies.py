@@ -137,7 +137,9 @@ class WorkerStrategy(DDPStrategy):
         loss = super().backward(closure_loss, optimizer, *args, **kwargs)
         parameters = kwargs.get("inputs") or self.lightning_module.parameters()
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        joined = self.reduce(torch.cat([gradient.flatten() for gradient in gradients]), reduce_op="mean")
+        joined = torch.cat([gradient.flatten() for gradient in gradients])
+        torch.distributed.all_reduce(joined)  # not `self.reduce`, which waits at a barrier first
+        joined /= self.world_size
         parts = joined.split([gradient.numel() for gradient in gradients])
         torch._foreach_copy_(
             gradients, [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
