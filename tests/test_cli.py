@@ -1,0 +1,192 @@
+"""The command line as a user meets it, in this process; `main` returns the exit code."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from mher_pl.__main__ import main
+from tests.conftest import ROOT, SMALL
+from tests.events import events, scalars
+
+POINT2D = str(ROOT / "configs" / "point2d.yaml")
+
+
+@pytest.fixture
+def command(tmp_path: Path, capsys):
+    """Run a subcommand on Point2D, small and below `tmp_path`; returns exit code, output and errors."""
+
+    def run(subcommand: str, *extra: str, config: str = POINT2D) -> tuple[int, str, str]:
+        small = [f"--{key}={value}" for key, value in SMALL.items()] + [f"--trainer.default_root_dir={tmp_path}"]
+        code = main([subcommand, "--config", config, *small, *extra])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_fit_validate_and_test_on_point2d(command, tmp_path):
+    assert command("fit", "--trainer.max_epochs=2")[0] == 0
+    run = tmp_path / "Point2DLarge-v1" / "mher" / "seed_0"
+    last = str(run / "checkpoints" / "last.ckpt")
+    assert (run / "config.yaml").is_file()
+    assert list((run / "checkpoints").glob("best*.ckpt"))
+    for subcommand in ("validate", "test"):
+        code, out, _ = command(subcommand, f"--ckpt_path={last}", "--evaluation.episodes=7")
+        assert code == 0
+        assert out.startswith("7 episodes of mher_pl/Point2DLarge-v1\n  success_rate")
+
+
+def test_the_tags_and_hyperparameters_that_the_design_names_are_logged(command, tmp_path):
+    command("fit")
+    run = tmp_path / "Point2DLarge-v1" / "mher" / "seed_0"
+    tags = set(scalars(run))
+    evaluation = {f"eval/{name}" for name in ("success_rate", "success_any", "return", "final_distance", "q_mean")}
+    training = {
+        f"train/{name}" for name in ("success_rate", "critic_loss", "actor_loss", "imitation_loss", "model_loss")
+    }
+    time = {f"time/{name}" for name in ("collect", "update", "evaluate", "other", "wall")}
+    assert tags >= evaluation | training | time | {"relabel/goal_distance"}
+    assert all(list(steps) == [300] for steps in scalars(run).values()), "every value at the run's environment steps"
+    assert events(run).summary_metadata["_hparams_/experiment"]
+
+
+def test_a_second_run_never_touches_the_first(command, tmp_path):
+    command("fit")
+    first = tmp_path / "Point2DLarge-v1" / "mher" / "seed_0"
+    before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    command("fit")
+    assert (tmp_path / "Point2DLarge-v1" / "mher" / "seed_0-2" / "checkpoints" / "last.ckpt").is_file()
+    assert before == {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+
+
+def test_the_saved_config_repeats_the_run(command, tmp_path):
+    command("fit", "--model.imitation_weight=1.5", "--seed_everything=7")
+    run = tmp_path / "Point2DLarge-v1" / "mher" / "seed_7"
+    assert yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]["imitation_weight"] == 1.5
+    assert main(["fit", "--config", str(run / "config.yaml")]) == 0
+    weights = [
+        torch.load(path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for path in (run, run.with_name("seed_7-2"))
+    ]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_any_goal_environment_works_by_its_id(command, tmp_path):
+    push = ["--data.env=FetchPush-v4", "--data.env_kwargs={}", "--data.batches_per_episode=1"]
+    code, _, err = command("fit", *push, config=str(ROOT / "configs" / "fetch.yaml"))
+    assert code == 0, err
+    config = yaml.safe_load((tmp_path / "FetchPush-v4" / "mher" / "seed_0" / "config.yaml").read_text())
+    assert config["data"]["goal_indices"] is None
+    assert scalars(tmp_path / "FetchPush-v4" / "mher" / "seed_0")["eval/success_rate"].keys() == {7 * 50}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ("--data.env=NoSuchEnv-v0", 1, "data.env is 'NoSuchEnv-v0'; allowed: the id of a Gymnasium goal environment"),
+        ("--data.env=CartPole-v1 --data.env_kwargs={}", 1, "data.env is 'CartPole-v1'"),
+        ("--data.env_kwargs.boundary_dits=3", 1, "data.env_kwargs is {'boundary_dist': 5.0, 'boundary_dits': 3}"),
+        ("--data.env_kwargs.boundary_dist=-1", 1, "boundary_dist is -1"),
+        ("--data.batchsize=3", 2, "data.batchsize is no setting; allowed: .*did you mean data.batch_size?"),
+        (
+            "--model.imitation_wieght=3",
+            2,
+            "model.imitation_wieght is no setting; .*did you mean model.imitation_weight?",
+        ),
+        ("--data.batch_size=abc", 2, "data.batch_size is 'abc'; allowed: int"),
+        ("--data.batch_size=0", 1, "data.batch_size is 0; allowed: an integer of at least 1"),
+        ("--data.capacity=50", 1, "data.capacity is 50; allowed: at least one episode"),
+        ("--data.noise=-0.1", 1, "data.noise is -0.1; allowed: a number of at least 0"),
+        ("--data.random_action_probability=2", 1, "data.random_action_probability is 2.0; allowed: a probability"),
+        ("--data.goal_indices=[0,7]", 1, r"data.goal_indices is \[0, 7\]; allowed: 2 entries from 0 to 1"),
+        ("--model.relabel.ratio=1.5", 1, "model.relabel.ratio is 1.5; allowed: a probability from 0 to 1"),
+        ("--model.relabel.steps=-1", 1, "model.relabel.steps is -1; allowed: an integer of at least 0"),
+        ("--model.relabel=NoSuch", 2, "model.relabel is 'NoSuch'; allowed: the name of a class"),
+        ("--model.imitation_weight=-1", 1, "model.imitation_weight is -1.0; allowed: a number of at least 0"),
+        ("--model.discount=1", 1, "model.discount is 1.0; allowed: a number from 0 to below 1"),
+        ("--model.dynamics=null", 1, "model.dynamics is null; allowed: "),
+        ("--model.dynamics.members=0", 1, "model.dynamics.members is 0; allowed: an integer of at least 1"),
+        ("--evaluation.episodes=0", 1, "evaluation.episodes is 0; allowed: an integer of at least 1"),
+        ("--warmup.batch_size=0", 1, "warmup.batch_size is 0; allowed: an integer of at least 1"),
+        ("--seed_everything=-3", 1, "seed_everything is -3; allowed: an integer from 0 to"),
+        ("--threads=0", 1, "threads is 0; allowed: an integer of at least 1"),
+        ("--trainer.max_epochs=-5", 1, "max_epochs"),
+        ("--trainer.devices=0", 1, "devices"),
+        ("--ckpt_path=nowhere.ckpt", 1, "ckpt_path is 'nowhere.ckpt', which does not exist; allowed: a checkpoint"),
+        (
+            "--trainer.default_root_dir=/proc/no",
+            1,
+            "trainer.default_root_dir is '/proc/no'; allowed: a folder that can be",
+        ),
+        ("--config=nowhere.yaml", 2, "File does not exist: .*nowhere.yaml"),
+    ],
+)
+def test_bad_input_is_one_line_before_training(arguments: str, code: int, message: str, command, tmp_path):
+    got, out, err = command("fit", *arguments.split())
+    assert got == code
+    assert len(err.strip().splitlines()) == 1, err
+    assert err.startswith("error: ")
+
+    assert re.search(message.replace("?", r"\?"), err), err
+    assert out == ""
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_a_misspelt_key_in_a_config_file_is_named_in_full(command, tmp_path):
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("model:\n  relabel:\n    init_args:\n      ratoi: 0.5\n")
+    code, _, err = command("fit", f"--config={overlay}")
+    assert code == 2
+    assert err.startswith("error: model.relabel.ratoi is no setting; allowed: ")
+    assert "did you mean model.relabel.ratio?" in err
+
+
+def test_a_missing_config_is_named(capsys):
+    assert main(["fit"]) == 1
+    assert "--config is missing; allowed: --config configs/TASK.yaml" in capsys.readouterr().err
+
+
+def test_nan_stops_training_with_the_place_and_keeps_the_last_good_checkpoint(command, tmp_path, monkeypatch):
+    from mher_pl.mher import MHER
+
+    critic_loss, calls = MHER.critic_loss, []
+
+    def broken(self, batch):
+        calls.append(None)
+        return critic_loss(self, batch) * (float("nan") if len(calls) > 7 else 1.0)
+
+    monkeypatch.setattr(MHER, "critic_loss", broken)
+    code, _, err = command("fit", "--trainer.max_epochs=5")
+    assert code == 1
+    assert err == "error: train/critic_loss is nan after 400 environment steps\n"
+    checkpoint = tmp_path / "Point2DLarge-v1" / "mher" / "seed_0" / "checkpoints" / "last.ckpt"
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    assert all(torch.isfinite(value).all() for value in state.values())
+
+
+def test_an_unknown_command_and_help(capsys):
+    assert main(["train"]) == 2
+    assert "command is 'train'; allowed: fit, validate, test" in capsys.readouterr().err
+    assert main(["--help"]) == 0
+    assert "fit" in capsys.readouterr().out
+
+
+def test_help_loads_nothing_heavy():
+    code = "import sys; from mher_pl.__main__ import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True).returncode == 0
+
+
+def test_a_real_process_ends_quietly_with_success_rate_and_folder(tmp_path):
+    small = [f"--{key}={value}" for key, value in SMALL.items() if key != "trainer.enable_progress_bar"]
+    command = [sys.executable, "-m", "mher_pl", "fit", "--config", POINT2D, *small, "--trainer.default_root_dir=runs"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT), "PATH": ""}
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1].startswith("epoch 1, success rate ")
+    assert done.stdout.splitlines()[-1].endswith("run folder runs/Point2DLarge-v1/mher/seed_0/")
