@@ -57,7 +57,7 @@ def rollout(
         desired_goals.append(goal)
         observation, reward, _, _, info = envs.step(policy(state, goal).numpy())
         rewards.append(reward)
-        successes.append(_success(info, reward))
+        successes.append(info["is_success"].astype(bool))
     distance = np.linalg.norm(observation["achieved_goal"] - observation["desired_goal"], axis=-1)
     return Episodes(
         success=successes[-1],
@@ -67,11 +67,3 @@ def rollout(
         observations=torch.stack(observations),
         desired_goals=torch.stack(desired_goals),
     )
-
-
-def _success(info: dict, reward: np.ndarray) -> np.ndarray:
-    """Read the success of a step [N]: the environment's own word, else the sparse reward's 0."""
-    for key in ("is_success", "success"):
-        if key in info:
-            return np.asarray(info[key]).astype(bool)
-    return np.asarray(reward) >= 0

@@ -1,7 +1,9 @@
 """Gymnasium ids of the tasks, and `make` and `make_vec`, which give each task with its own episode length."""
 
+import contextlib
 import copy
 import importlib
+import io
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +14,7 @@ import numpy as np
 from gymnasium import error, spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import RescaleAction
 
 from mher_pl.envs.draw import prefer_offscreen_gl
 
@@ -49,7 +52,7 @@ def register() -> None:
 def make(id: str, **kwargs: Any) -> gymnasium.Env:
     """Make one goal environment, `Name-v0` or `module:Name-v0`, with its own episode length.
 
-    `kwargs` go to `gymnasium.make`. The Fetch tasks of gymnasium-robotics come in a quicker form with the same numbers.
+    `kwargs` go to `gymnasium.make`. Actions are in [-1, 1], rescaled where the task has other bounds. The Fetch tasks of gymnasium-robotics come in a quicker form with the same numbers.
     """
     spec = _spec(id)
     if spec.id in EPISODE_STEPS_OF_OTHERS:
@@ -61,7 +64,12 @@ def make(id: str, **kwargs: Any) -> gymnasium.Env:
         prefer_offscreen_gl()
     env = gymnasium.make(spec, **kwargs)
     _check_goal_spaces(spec.id, env.observation_space, env.unwrapped)
-    return env if spec.id in TASKS or spec.id in FETCH_TASKS else SuccessInfo(env)
+    if spec.id in TASKS or spec.id in FETCH_TASKS:
+        return env
+    space = env.action_space
+    if isinstance(space, spaces.Box) and not (np.all(space.low == -1.0) and np.all(space.high == 1.0)):
+        env = RescaleAction(env, np.float32(-1.0), np.float32(1.0))
+    return SuccessInfo(env)
 
 
 def make_vec(id: str, num_envs: int = 1, **kwargs: Any) -> VectorEnv:
@@ -88,15 +96,13 @@ def make_vec(id: str, num_envs: int = 1, **kwargs: Any) -> VectorEnv:
 
 
 class SuccessInfo(gymnasium.Wrapper):
-    """Puts `is_success` into the info of environments that call it `success`."""
+    """Puts `is_success` into the info of environments that call it `success`, or say it by a sparse reward of 0."""
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step, and rename."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         if "is_success" not in info:
-            if "success" not in info:
-                raise error.Error(f"{self.spec and self.spec.id} says neither 'is_success' nor 'success' in its info")
-            info["is_success"] = np.float32(info["success"])
+            info["is_success"] = np.float32(info.get("success", reward >= 0))
         return observation, reward, terminated, truncated, info
 
 
@@ -108,7 +114,8 @@ def _spec(id: str) -> EnvSpec:
     try:
         return copy.deepcopy(gymnasium.spec(id))
     except error.UnregisteredEnv:
-        import gymnasium_robotics  # its ids are known only after this import, which loads MuJoCo
+        with contextlib.redirect_stderr(io.StringIO()):  # it prints a notice about tasks that nobody asked for
+            import gymnasium_robotics  # its ids are known only after this import, which loads MuJoCo
 
         gymnasium.register_envs(gymnasium_robotics)
         return copy.deepcopy(gymnasium.spec(id))

@@ -5,7 +5,7 @@ import sys
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium import error
+from gymnasium import error, spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import mher_pl
@@ -93,3 +93,39 @@ def test_the_batch_knows_its_specification():
     env = mher_pl.make_vec("mher_pl/Point2DLarge-v1", num_envs=2, boundary_dist=4)
     assert env.spec.id == "mher_pl/Point2DLarge-v1"
     assert np.array_equal(env.single_observation_space["desired_goal"].high, [4, 4])
+
+
+def test_actions_of_other_bounds_are_rescaled_and_success_is_read_off_a_sparse_reward():
+    class Wide(gymnasium.Env):
+        observation_space = spaces.Dict(
+            {key: spaces.Box(-9.0, 9.0, (1,)) for key in ("observation", "achieved_goal", "desired_goal")}
+        )
+        action_space = spaces.Box(0.0, 4.0, (1,))
+
+        def compute_reward(self, achieved_goal, desired_goal, info):
+            return -(np.abs(achieved_goal - desired_goal)[..., 0] > 0.1).astype(float)
+
+        def _observe(self):
+            return {key: np.float32([self.at]) for key in ("observation", "achieved_goal")} | {
+                "desired_goal": np.float32([3.0])
+            }
+
+        def reset(self, *, seed=None, options=None):
+            self.at = 0.0
+            return self._observe(), {}
+
+        def step(self, action):
+            self.at = float(action[0])
+            observed = self._observe()
+            goals = observed["achieved_goal"], observed["desired_goal"]
+            return observed, self.compute_reward(*goals, {}), False, False, {}
+
+    gymnasium.register("tests/Wide-v0", entry_point=Wide, max_episode_steps=5)
+    env = mher_pl.make("tests/Wide-v0")
+    env.reset()
+    assert env.action_space == spaces.Box(-1.0, 1.0, (1,))
+    observation, _, _, _, info = env.step(np.float32([0.0]))
+    assert observation["observation"] == 2.0
+    assert info["is_success"] == 0.0
+    *_, info = env.step(np.float32([0.5]))
+    assert info["is_success"] == 1.0
