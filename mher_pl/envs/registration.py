@@ -52,8 +52,8 @@ def register() -> None:
 def make(id: str, **kwargs: Any) -> gymnasium.Env:
     """Make one goal environment, `Name-v0` or `module:Name-v0`, with its own episode length.
 
-    `kwargs` go to `gymnasium.make`. Actions are in [-1, 1], rescaled where the task has other bounds. The Fetch tasks of
-    gymnasium-robotics come in a quicker form with the same numbers.
+    `kwargs` go to `gymnasium.make`. Actions are in [-1, 1], rescaled where the task has other bounds. The Fetch tasks
+    of gymnasium-robotics come in a quicker form with the same numbers.
     """
     spec = _spec(id)
     if spec.id in EPISODE_STEPS_OF_OTHERS:
