@@ -58,11 +58,11 @@ def select(goals: Tensor, desired_goals: Tensor, count: int, proximity_share: fl
     rows = []
     for _ in range(count):
         gain = (similarity - best).clamp_min_(0.0).sum(dim=1).add_(proximity)  # [B] of choosing each row next
-        row = gain.argmax()
+        row = gain.argmax(dim=0, keepdim=True)  # [1], used as a tensor alone, so that a GPU is never waited for
         rows.append(row)
-        torch.maximum(best, similarity[row], out=best)
-        proximity[row] = -torch.inf  # chosen rows are out
-    return torch.stack(rows)
+        best = torch.maximum(best, similarity.index_select(0, row).squeeze(0))
+        proximity.index_fill_(0, row, -torch.inf)  # chosen rows are out
+    return torch.cat(rows)
 
 
 def similarities(goals: Tensor) -> Tensor:
