@@ -68,5 +68,5 @@ def draw_goals(batch: TensorDict, relabelled: TensorDict) -> Figure:
         axes.plot(*goals[:, :2].T, "o", color="gold", markersize=4, markeredgewidth=0, label="relabelled")
         axes.plot(*desired[:, :2].T, "*", color="tab:red", markersize=12, label="desired")
         axes.set(xlabel="goal dimension 1", ylabel="goal dimension 2", aspect="equal")
-        axes.legend(loc="best")
+        figure.legend(loc="outside upper center", ncols=3)
     return figure

@@ -1,22 +1,27 @@
 """MHER, Model-based Hindsight Experience Replay, as a PyTorch Lightning trainer."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mher_pl.envs.registration import make, make_vec, register
 
-__version__ = "0.1.0"
-__all__ = ["load_policy", "make", "make_vec"]
-
 if TYPE_CHECKING:
+    from mher_pl.cli import load
+    from mher_pl.data import GoalDataModule
+    from mher_pl.mher import MHER
     from mher_pl.policy import load_policy
+
+__version__ = "0.1.0"
+__all__ = ["MHER", "GoalDataModule", "load", "load_policy", "make", "make_vec"]
+
+# Imported when they are asked for, because they need torch and making an environment does not.
+_LATE = {"MHER": "mher", "GoalDataModule": "data", "load": "cli", "load_policy": "policy"}
 
 register()
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs torch when it is asked for, so that making an environment does not."""
-    if name == "load_policy":
-        from mher_pl.policy import load_policy
-
-        return load_policy
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import a late name."""
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"mher_pl.{_LATE[name]}"), name)

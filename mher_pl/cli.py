@@ -5,7 +5,7 @@ import os
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from lightning import LightningModule, Trainer
@@ -51,7 +51,8 @@ class SaveRunConfig(SaveConfigCallback):
             if "ckpt_path" in self.config:  # not where `load` only built the parts
                 self.config.pop("ckpt_path")
             if isinstance(trainer.strategy, SeedParallelStrategy):
-                self.config.trainer.update({"strategy": "auto", "devices": 1, "num_nodes": 1})
+                trainer_config = self.config.trainer
+                trainer_config.strategy, trainer_config.devices, trainer_config.num_nodes = "auto", 1, 1
             super().setup(trainer, pl_module, stage)
 
 
@@ -254,11 +255,24 @@ def run(args: list[str]) -> None:
     MherCLI(args)
 
 
-def load(*configs: str, **overrides: Any) -> MherCLI:
-    """Build module, data module and trainer from config files, as `fit` does, without running anything."""
+class Run(NamedTuple):
+    """What a config describes, built and not yet run."""
+
+    model: Agent
+    datamodule: GoalDataModule
+    trainer: Trainer
+
+
+def load(*configs: str | Path, **overrides: Any) -> Run:
+    """Build module, data module and trainer from config files, as `fit` does: `load("configs/point2d.yaml")`.
+
+    `overrides` are settings with their dotted keys: `**{"trainer.max_epochs": 3}`.
+    """
+    quiet()
     args = [part for config in configs for part in ("--config", str(config))]
     args += [f"--{key}={value}" for key, value in overrides.items()]
-    return MherCLI(args, run=False)
+    cli = MherCLI(args, run=False)
+    return Run(cli.model, cli.datamodule, cli.trainer)
 
 
 def quiet() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mher_pl.cli import MherCLI, load, quiet
+from mher_pl.cli import Run, load, quiet
 
 ROOT = Path(__file__).parent.parent
 SMALL = {  # a run of a second or two, with every part at work
@@ -29,8 +29,7 @@ def _quiet() -> None:
 def build(tmp_path: Path):
     """Return a function that builds module, data and trainer from config names, small and below `tmp_path`."""
 
-    def build_small(*configs: str, **overrides: object) -> MherCLI:
-        quiet()  # again, because pytest resets what is ignored before every test
+    def build_small(*configs: str, **overrides: object) -> Run:
         paths = [ROOT / "configs" / f"{name}.yaml" for name in configs]
         return load(*paths, **SMALL | {"trainer.default_root_dir": tmp_path} | overrides)
 
