@@ -124,3 +124,21 @@ class FailAt(Callback):
         if trainer.datamodule.seed == self.seed and trainer.current_epoch == self.epoch:
             with torch.no_grad():
                 next(pl_module.actor.parameters()).fill_(float("nan"))
+
+
+class DumpWorker(Callback):
+    """Writes what a worker holds at the end of `fit` beside the runs."""
+
+    def on_fit_start(self, trainer, pl_module) -> None:
+        self.initial = torch.cat([parameter.detach().flatten() for parameter in pl_module.parameters()])
+
+    def on_train_end(self, trainer, pl_module) -> None:
+        moments = [state["exp_avg"].flatten() for optimizer in trainer.optimizers for state in optimizer.state.values()]
+        content = {
+            "weights": pl_module.state_dict(),
+            "optimizers": torch.cat(moments),
+            "episodes": trainer.datamodule.replay.episodes["observation"].clone(),
+            "initial": self.initial,
+        }
+        root = Path(trainer.strategy.broadcast(trainer.default_root_dir)).parents[2]
+        torch.save(content, root / f"worker_{trainer.global_rank}.pt")
