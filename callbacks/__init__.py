@@ -2,7 +2,7 @@
 
 from callbacks.checkpoint import RunCheckpoint
 from callbacks.evaluation import Evaluation
-from callbacks.interruption import Interruption
+from callbacks.interruption import Interruption, SavedInterruption
 from callbacks.model_warmup import ModelWarmup
 from callbacks.progress import Progress
 from callbacks.relabel_goals import RelabelGoalLogger
@@ -17,6 +17,7 @@ __all__ = [
     "Progress",
     "RelabelGoalLogger",
     "RunCheckpoint",
+    "SavedInterruption",
     "SeedSummary",
     "Timing",
     "Video",

@@ -4,22 +4,20 @@ import signal
 from types import FrameType
 from typing import Any
 
-from lightning import LightningModule, Trainer
+from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.callbacks import Checkpoint
 
 from mher_pl.errors import Interrupted
 
 
-class Interruption(Checkpoint):
-    """On SIGTERM (a cluster's preemption) or Ctrl-C, save and exit; the saved run resumes as if nothing had happened.
+class Interruption(Callback):
+    """On SIGTERM (a cluster's preemption) or Ctrl-C, end the run in good order.
 
     Training stops after the batch in progress, or after the epoch's evaluation if that is running, so that the state
     between two batches is saved whole. Before training, and at a second Ctrl-C, it stops at once. The exit code is
     128 + the signal's number: 143 or 130. Under SLURM the requeue signal (SIGUSR1) is taken likewise, because
     Lightning's own handler saves in the middle of a step.
-
-    It is a `Checkpoint` for Lightning, which calls those after all other callbacks.
     """
 
     def __init__(self) -> None:
@@ -60,14 +58,12 @@ class Interruption(Checkpoint):
     ) -> None:
         """Save and stop; after an epoch's last batch, once it is evaluated."""
         if not trainer.is_last_batch and self._asked(trainer):
-            if trainer.checkpoint_callback is not None:
-                trainer.checkpoint_callback.save(trainer)
-            self._stop(trainer)
+            self._stop(trainer, self.save(trainer))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop after the epoch's own checkpoint; the last epoch ends the run by itself."""
         if self._asked(trainer) and trainer.current_epoch + 1 != trainer.max_epochs:
-            self._stop(trainer)
+            self._stop(trainer, self.saved(trainer))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From here on nothing is lost."""
@@ -82,12 +78,35 @@ class Interruption(Checkpoint):
         """Whether any worker got a signal: all of them stop at the same batch."""
         return trainer.strategy.reduce_boolean_decision(self.signum is not None, all=False)
 
-    def _stop(self, trainer: Trainer) -> None:
+    def _stop(self, trainer: Trainer, path: str | None) -> None:
         signum = self.signum or signal.SIGTERM
-        name = signal.Signals(signum).name
-        saved = trainer.checkpoint_callback
-        where = "nothing was saved" if saved is None else f"saved in {saved.last_path}, continue with --ckpt_path last"
-        raise Interrupted(signum, f"interrupted by {name} after {trainer.datamodule.env_steps} env steps; {where}")
+        where = "nothing is saved" if path is None else f"saved in {path}, continue with --ckpt_path last"
+        name, steps = signal.Signals(signum).name, trainer.datamodule.env_steps
+        raise Interrupted(signum, f"interrupted by {name} after {steps} env steps; {where}")
+
+    def save(self, trainer: Trainer) -> str | None:
+        """Save where the run stops, and return the file's path."""
+        return None
+
+    def saved(self, trainer: Trainer) -> str | None:
+        """Return the path of what was saved at the end of the epoch."""
+        return None
+
+
+class SavedInterruption(Interruption, Checkpoint):
+    """Save before ending; the saved run resumes as if nothing had happened.
+
+    It is a `Checkpoint` for Lightning, which calls those after all other callbacks.
+    """
+
+    def save(self, trainer: Trainer) -> str:
+        """Write the run's last checkpoint."""
+        trainer.checkpoint_callback.save(trainer)
+        return self.saved(trainer)
+
+    def saved(self, trainer: Trainer) -> str:
+        """Return the path of the run's last checkpoint."""
+        return trainer.checkpoint_callback.last_path
 
 
 def _do_nothing(signum: int, frame: FrameType | None) -> None:

@@ -21,6 +21,7 @@ from callbacks import (
     Progress,
     RelabelGoalLogger,
     RunCheckpoint,
+    SavedInterruption,
     SeedSummary,
     Timing,
 )
@@ -148,8 +149,10 @@ class MherCLI(LightningCLI):
         if config["enable_progress_bar"] is not False:
             callbacks.append(Progress())
         if config["enable_checkpointing"] is not False:
-            callbacks.append(RunCheckpoint())
-        kwargs["callbacks"] = [*as_list(config["callbacks"]), *callbacks, Interruption()]
+            callbacks += [RunCheckpoint(), SavedInterruption()]
+        else:
+            callbacks.append(Interruption())
+        kwargs["callbacks"] = [*as_list(config["callbacks"]), *callbacks]
         try:
             return super().instantiate_trainer(**kwargs)
         except Exception:
