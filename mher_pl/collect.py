@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from tensordict import TensorDict, TensorDictBase
-from torch import nn
+from torch import Tensor, nn
 from torchrl.collectors import Collector
-from torchrl.envs import GymWrapper
+from torchrl.data import Binary, Bounded, Composite, Unbounded
+from torchrl.envs import EnvBase
 
 from mher_pl.envs import make
 from mher_pl.errors import NonFiniteError, UserError
-from mher_pl.task import Task
+from mher_pl.task import GOAL_KEYS, Task
 
 if TYPE_CHECKING:
     from mher_pl.agent import Agent
@@ -45,6 +47,52 @@ class SeededEpisodes(gym.Wrapper):
         return self.env.step(action)
 
 
+class EpisodeEnv(EnvBase):
+    """A goal environment for TorchRL, one episode after another, its vectors as float32.
+
+    In place of `GymWrapper`, whose general reading and checking of every step costs as much as a step of a small task:
+    here the keys are known, and nothing is checked that Gymnasium has not checked already.
+    """
+
+    def __init__(self, env: gym.Env) -> None:
+        super().__init__()
+        self.env = env
+        self.observation_spec = Composite({key: Unbounded(env.observation_space[key].shape) for key in GOAL_KEYS})
+        self.action_spec = Bounded(-1.0, 1.0, env.action_space.shape, dtype=torch.float32)
+        self.reward_spec = Unbounded(1)
+        self.done_spec = Composite({key: Binary(1, dtype=torch.bool) for key in ("done", "terminated", "truncated")})
+        self.no, self.yes = torch.tensor([False]), torch.tensor([True])
+
+    def step_and_maybe_reset(self, step: TensorDictBase) -> tuple[TensorDictBase, TensorDictBase]:
+        """Return the step with what came `next`, and what the next step begins with: a new episode after the last."""
+        following = self._step(step)
+        begins_with = self._reset() if following["done"] else following.exclude("reward")
+        return step.set("next", following), begins_with
+
+    def _step(self, step: TensorDictBase) -> TensorDictBase:
+        observation, reward, terminated, truncated, _ = self.env.step(step["action"].numpy())
+        following = self._state(observation, terminated, truncated)
+        return following.set("reward", _float32([reward]))
+
+    def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDictBase:
+        return self._state(self.env.reset()[0], False, False)
+
+    def _state(self, observation: dict[str, np.ndarray], terminated: bool, truncated: bool) -> TensorDict:
+        state = {key: _float32(observation[key]) for key in GOAL_KEYS}
+        state["done"] = self.yes if terminated or truncated else self.no
+        state["terminated"] = self.yes if terminated else self.no
+        state["truncated"] = self.yes if truncated else self.no
+        return TensorDict(state)
+
+    def _set_seed(self, seed: int | None) -> None:
+        """Leave the seed to `SeededEpisodes`."""
+
+    def close(self, *, raise_if_closed: bool = True) -> None:
+        """Close the environment."""
+        self.env.close()
+        super().close(raise_if_closed=raise_if_closed)
+
+
 class Exploration(nn.Module):
     """The actor with Gaussian noise, and now and then a uniformly random action instead (Section 5.1).
 
@@ -68,10 +116,10 @@ class Exploration(nn.Module):
     def forward(self, step: TensorDictBase) -> TensorDictBase:
         """Write `action` [action] for the current `observation` and `desired_goal`."""
         draws = torch.rand(self.action_size + 1, generator=self.generator)
-        if self.always_random or draws[0] < self.random_action_probability:
+        if self.always_random or draws[0].item() < self.random_action_probability:
             action = 2.0 * draws[1:] - 1.0
         else:
-            action = self.act(step["observation"].float(), step["desired_goal"].float())
+            action = self.act(step["observation"], step["desired_goal"])
             action = action + self.noise * torch.randn(self.action_size, generator=self.generator)
             action = action.clamp(-1.0, 1.0)
         return step.set("action", action)
@@ -98,7 +146,7 @@ class EpisodeCollector:
         if self.collector is None:
             state = self.exploration.generator.get_state()
             self.collector = Collector(
-                GymWrapper(self.env),
+                EpisodeEnv(self.env),
                 self.exploration,
                 frames_per_batch=self.task.horizon,
                 total_frames=-1,
@@ -122,8 +170,8 @@ class EpisodeCollector:
             {
                 "observation": _states(frames, "observation"),
                 "achieved_goal": _states(frames, "achieved_goal"),
-                "desired_goal": frames["desired_goal"][0].float(),
-                "action": frames["action"].float(),
+                "desired_goal": frames["desired_goal"][0],
+                "action": frames["action"],
             }
         )
         for key, value in episode.items():
@@ -151,4 +199,9 @@ class EpisodeCollector:
 
 def _states(frames: TensorDictBase, key: str) -> torch.Tensor:
     """Join the T states before the actions and the last one after them, [T+1, size]."""
-    return torch.cat([frames[key], frames["next", key][-1:]]).float()
+    return torch.cat([frames[key], frames["next", key][-1:]])
+
+
+def _float32(vector: ArrayLike) -> Tensor:
+    """Copy a vector to a tensor of its own."""
+    return torch.from_numpy(np.array(vector, dtype=np.float32))

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from torchrl.envs.utils import check_env_specs
 
-from mher_pl.collect import EpisodeCollector, SeededEpisodes
+from mher_pl.collect import EpisodeCollector, EpisodeEnv, SeededEpisodes
 from mher_pl.envs import make
 from mher_pl.errors import NonFiniteError
 from mher_pl.task import Task, inspect_task
@@ -41,6 +42,10 @@ def test_episodes_equal_the_raw_environment_step_by_step(env: str):
             observation, *_ = raw.step(action)
         np.testing.assert_array_equal(episode["observation"][-1].numpy(), observation["observation"].astype(np.float32))
         assert len(episode["observation"]) == collect.task.horizon + 1
+
+
+def test_the_environment_keeps_torchrls_contract():
+    check_env_specs(EpisodeEnv(SeededEpisodes(make("mher_pl/Point2DLarge-v1"), seed=3)), check_dtype=True)
 
 
 def test_exploration_is_noise_around_the_actor_and_now_and_then_uniform():
