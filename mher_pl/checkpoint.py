@@ -46,7 +46,7 @@ class PlainCheckpointIO(CheckpointIO):
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, **kwargs: Any) -> dict[str, Any]:
         """Read a checkpoint to the CPU; whatever the caller says, nothing but plain data is loaded."""
-        return read_checkpoint(path)
+        return read_checkpoint(path, mmap=True)
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Delete a checkpoint if it is there."""

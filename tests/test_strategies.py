@@ -138,6 +138,17 @@ def test_torchrun_gives_the_seeds_their_global_ranks(tmp_path):
 
 
 @pytest.mark.slow
+def test_under_torchrun_a_failing_seed_lets_the_others_finish(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "mher_pl"]
+    fail = ["--trainer.callbacks=trained_runs.FailAt", "--trainer.callbacks.seed=1", "--trainer.callbacks.epoch=1"]
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "tests")}
+    done = subprocess.run([*command, *arguments(tmp_path, *SEEDS, *fail)], env=env, cwd=ROOT)
+    assert done.returncode != 0
+    assert state(run_folder(tmp_path))["/epoch"] == 3
+    assert state(run_folder(tmp_path, seed=1))["/epoch"] == 0
+
+
+@pytest.mark.slow
 def test_slurm_gives_the_seeds_their_global_ranks(tmp_path):
     args = arguments(tmp_path, *SEEDS, "--seed_everything=3", "--trainer.num_nodes=2")
     slurm = {"SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "2", "SLURM_JOB_NAME": "x", "SLURM_JOB_ID": "7001"}

@@ -1,0 +1,127 @@
+"""Size and time of saving and loading a checkpoint, by the number of transitions in the replay.
+
+    python benchmarks/checkpoint.py [--config configs/fetch.yaml] [--out benchmarks/results/checkpoint.json]
+
+A run of MHER with the paper's networks is set up, its replay is filled with made-up episodes, and
+`Trainer.save_checkpoint` and the reading of that file are timed. The floor beside them writes as many bytes to the same
+folder and forces them to the disk.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from tensordict import TensorDict
+
+from mher_pl.checkpoint import PlainCheckpointIO
+from mher_pl.cli import load, quiet
+from mher_pl.data import GoalDataModule
+from mher_pl.policy import load_policy
+from mher_pl.replay import EpisodeReplay
+
+ROOT = Path(__file__).parents[1]
+TRANSITIONS = (2_000, 10_000, 100_000, 1_000_000)
+REPEATS = 5
+
+
+def main() -> None:
+    """Measure and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", default=str(ROOT / "configs" / "fetch.yaml"))
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "checkpoint.json")
+    options = parser.parse_args()
+    quiet()
+    with tempfile.TemporaryDirectory(dir=ROOT) as folder:
+        rows = [measure(options.config, Path(folder), transitions) for transitions in TRANSITIONS]
+    result = {
+        "what": "Trainer.save_checkpoint and its reading, MHER on FetchReach, medians of 5, seconds and megabytes",
+        "machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "torch": torch.__version__,
+        "load_average": os.getloadavg()[0],
+        "rows": rows,
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+def measure(config: str, folder: Path, transitions: int) -> dict[str, float]:
+    """Save and load with a replay that holds `transitions`."""
+    cli = load(
+        config,
+        **{
+            "trainer.default_root_dir": folder,
+            "trainer.max_epochs": 1,
+            "trainer.enable_progress_bar": False,
+            "trainer.enable_checkpointing": False,
+            "trainer.logger": False,
+            "warmup.episodes": 0,
+            "data.episodes_per_epoch": 1,
+            "evaluation.episodes": 1,
+        },
+    )
+    trainer, data = cli.trainer, cli.datamodule
+    trainer.fit(cli.model, data)  # Adam's moments exist from the first step on
+    fill(data, transitions)
+    path = folder / "x.ckpt"
+    save = repeat(lambda: trainer.save_checkpoint(path))
+    size = path.stat().st_size
+    content = os.urandom(size)
+    return {
+        "transitions": len(data.replay) * data.task.horizon,
+        "megabytes": round(size / 1e6, 2),
+        "save_s": round(save, 4),
+        "floor_write_s": round(repeat(lambda: write(folder / "floor", content)), 4),
+        "load_s": round(repeat(lambda: load_replay(path, data)), 4),
+        "load_policy_s": round(repeat(lambda: load_policy(path)), 4),
+    }
+
+
+def load_replay(path: Path, data: GoalDataModule) -> None:
+    """Read a checkpoint and take its replay over, as a resumed run does."""
+    checkpoint = PlainCheckpointIO().load_checkpoint(path)
+    replay = EpisodeReplay(data.capacity, data.task.horizon, data.sampler, data.seed)
+    replay.load_state_dict(checkpoint["GoalDataModule"]["workers"][0]["replay"])
+
+
+def fill(data: GoalDataModule, transitions: int) -> None:
+    """Fill the replay with random episodes."""
+    episodes = transitions // data.task.horizon - len(data.replay)
+    example = data.replay.episodes[:1]
+    episode = {key: torch.randn(episodes, *value.shape[1:]) for key, value in example.items()}
+    data.replay.buffer.extend(TensorDict(episode, batch_size=[episodes]))
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write bytes and force them to the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def repeat(function: Callable[[], None]) -> float:
+    """Return the median seconds of a call."""
+    seconds = []
+    for _ in range(REPEATS):
+        start = perf_counter()
+        function()
+        seconds.append(perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def cpu_name() -> str:
+    """Return the processor's name."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    main()
