@@ -103,10 +103,12 @@ class Agent(LightningModule, ABC):
         """Sum a tensor over data-parallel workers; itself where there is one."""
         return self.trainer.strategy.reduce(tensor, reduce_op="sum")
 
-    def minimize(self, optimizer: Any, loss: Tensor, network: nn.Module) -> None:
-        """Take the gradient of `loss` for the parameters of `network` alone; the optimiser's step is the caller's."""
-        optimizer.zero_grad(set_to_none=True)
-        self.manual_backward(loss, inputs=list(network.parameters()))
+    def minimize(self, optimizer: Any, loss: Tensor) -> None:
+        """Take the gradient of `loss` for the optimiser's own parameters alone; its step is the caller's."""
+        parameters = optimizer.param_groups[0]["params"]
+        for parameter in parameters:
+            parameter.grad = None
+        self.manual_backward(loss, inputs=parameters)
 
     def make_optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
         """Create Adam; fused, because with networks this small the calls cost more than the arithmetic."""

@@ -91,13 +91,16 @@ class EnsembleDynamics(nn.Module):
     def clip_gradients(self) -> None:
         """Scale each member's gradient down to `max_grad_norm`."""
         gradients = [parameter.grad for parameter in self.parameters()]
-        squares = sum(gradient.square().sum(dim=(1, 2)) for gradient in gradients)  # [E]
-        scale = (self.max_grad_norm / squares.sqrt().clamp_min(1e-12)).clamp_max(1.0)
+        norms = [torch.linalg.vector_norm(gradient, dim=(1, 2)) for gradient in gradients]  # of [E]
+        norm = torch.stack(norms).norm(dim=0)  # [E]
+        scale = (self.max_grad_norm / norm.clamp_min(1e-12)).clamp_max(1.0)
         torch._foreach_mul_(gradients, [scale.view(-1, 1, 1)] * len(gradients))
 
     def _members(self, inputs: Tensor) -> Tensor:
         """Run every member on its inputs [E, B, in] and return [E, B, out]."""
+        *layers, last = zip(self.biases, self.weights, strict=True)
         hidden = inputs
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            hidden = F.relu(torch.baddbmm(bias, hidden, weight))
-        return torch.baddbmm(self.biases[-1], hidden, self.weights[-1])
+        for bias, weight in layers:
+            hidden = F.relu(torch.baddbmm(bias, hidden, weight), inplace=True)
+        bias, weight = last
+        return torch.baddbmm(bias, hidden, weight)

@@ -51,7 +51,7 @@ class GCSL(Agent):
         optimizer = self.optimizers()
         batch = self.relabel(batch, self, self.generator)
         loss = self.imitation_loss(batch)
-        self.minimize(optimizer, loss, self.actor)
+        self.minimize(optimizer, loss)
         optimizer.step()
         self.check_finite({"train/imitation_loss": loss})
         return {key: batch[key] for key in ("original_goal", "desired_goal", "relabelled")}

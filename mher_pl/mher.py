@@ -109,8 +109,8 @@ class MHER(Agent):
         actor_loss = self.actor_loss(batch)  # line 24
 
         # Both gradients are taken before either is applied, as the authors' program does.
-        self.minimize(critic_optimizer, critic_loss, self.critic)
-        self.minimize(actor_optimizer, actor_loss, self.actor)
+        self.minimize(critic_optimizer, critic_loss)
+        self.minimize(actor_optimizer, actor_loss)
         critic_optimizer.step()
         actor_optimizer.step()
 
@@ -132,7 +132,7 @@ class MHER(Agent):
         """Take one gradient step of the dynamics model (Eq. 4) and return the members' mean loss."""
         *_, optimizer = self.optimizers()
         loss = self.dynamics.loss(batch, self.generator)
-        self.minimize(optimizer, loss, self.dynamics)
+        self.minimize(optimizer, loss)
         self.dynamics.clip_gradients()
         optimizer.step()
         return loss.detach() / self.dynamics.members

@@ -147,7 +147,7 @@ class TestTrainingStep:
         cli = build("point2d")
         agent, order = cli.model, []
         minimize = agent.minimize
-        agent.minimize = lambda optimizer, loss, network: order.append("gradient") or minimize(optimizer, loss, network)
+        agent.minimize = lambda optimizer, loss: order.append("gradient") or minimize(optimizer, loss)
         build_optimizers = agent.configure_optimizers
 
         def configure():
