@@ -1,0 +1,136 @@
+"""Time of an update of every method, beside MHER's.
+
+An update is what a batch costs: sampling it, the training step, and the batch's share of storing an episode, where MEP
+fits its density. All methods take turns, episode by episode, so that a busy machine slows all of them alike.
+
+    python benchmarks/methods.py
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning
+import sklearn
+import torch
+
+from mher_pl.cli import load, quiet
+
+ROOT = Path(__file__).parent.parent
+OVERLAYS = sorted((ROOT / "configs" / "algorithms").glob("*.yaml"))
+LIMIT = 3.0  # no method's update may take longer than this many of MHER's
+
+
+class Method:
+    """A method after the warm-up and one epoch of its task, ready for single updates."""
+
+    def __init__(self, task: Path, overlay: Path, folder: str) -> None:
+        self.name = overlay.stem
+        cli = load(
+            task,
+            overlay,
+            **{
+                "warmup.updates": 1,  # how good the model is does not change what it costs
+                "trainer.max_epochs": 1,
+                "trainer.enable_progress_bar": False,
+                "trainer.default_root_dir": folder,
+                "evaluation.episodes": 1,
+                "relabel_goals.every_n_epochs": 0,
+            },
+        )
+        cli.trainer.fit(cli.model, cli.datamodule)
+        self.agent, self.data = cli.model, cli.datamodule
+        self.store_seconds: list[float] = []  # of each episode
+        self.update_seconds: list[float] = []  # of each batch: sampling and training step
+        self.cpu_seconds: list[float] = []  # of each episode with its batches, on the processor
+
+    def turn(self) -> None:
+        """Store an episode again that is there already, and take the updates that follow an episode."""
+        replay, data = self.data.replay, self.data
+        episode = replay.episodes[len(self.store_seconds) % len(replay)].clone()
+        start, start_cpu = time.perf_counter(), time.process_time()
+        replay.add(episode)
+        last = time.perf_counter()
+        self.store_seconds.append(last - start)
+        for batch_idx in range(data.batches_per_episode):
+            self.agent.training_step(replay.sample(data.batch_size), batch_idx)
+            now = time.perf_counter()
+            self.update_seconds.append(now - last)
+            last = now
+        self.cpu_seconds.append(time.process_time() - start_cpu)
+        self.agent.tracked.clear()
+
+    def result(self) -> dict[str, float]:
+        """Return milliseconds of an update: medians, but for storing, whose rare fits only a mean shows."""
+        batches = self.data.batches_per_episode
+        update = statistics.median(self.update_seconds) + statistics.fmean(self.store_seconds) / batches
+        return {
+            "update_ms": 1e3 * update,
+            "updates_per_second": 1.0 / update,
+            "of_which_storing_ms": 1e3 * statistics.fmean(self.store_seconds) / batches,
+            "cpu_ms": 1e3 * statistics.fmean(self.cpu_seconds) / batches,
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", default="fetch", help="name of a config")
+    parser.add_argument("--episodes", type=int, default=60, help="turns of each method")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "methods.json")
+    args = parser.parse_args()
+    quiet()
+
+    with tempfile.TemporaryDirectory() as folder:
+        methods = [Method(ROOT / "configs" / f"{args.task}.yaml", overlay, folder) for overlay in OVERLAYS]
+        for method in methods:
+            method.turn()  # first calls are slower
+            method.store_seconds, method.update_seconds, method.cpu_seconds = [], [], []
+        for _ in range(args.episodes):
+            for method in methods:
+                method.turn()
+
+    results: dict[str, Any] = {method.name: method.result() for method in methods}
+    for result in results.values():
+        result["times_mher"] = result["update_ms"] / results["mher"]["update_ms"]
+    results = dict(sorted(results.items(), key=lambda item: item[1]["update_ms"]))
+    print(f"{'method':14}{'updates/s':>10}{'ms':>8}{'cpu ms':>8}{'x MHER':>8}")
+    for name, result in results.items():
+        print(
+            f"{name:14}{result['updates_per_second']:10.0f}{result['update_ms']:8.2f}{result['cpu_ms']:8.2f}"
+            f"{result['times_mher']:8.2f}{'' if result['times_mher'] <= LIMIT else '  above the limit'}"
+        )
+    report = {
+        "task": args.task,
+        "episodes": args.episodes,
+        "threads": torch.get_num_threads(),
+        "processor": processor(),
+        "load_average": os.getloadavg()[0],
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "lightning": lightning.__version__,
+            "scikit-learn": sklearn.__version__,
+        },
+        "limit_times_mher": LIMIT,
+        "methods": results,
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"written {args.out}")
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+if __name__ == "__main__":
+    main()
