@@ -166,19 +166,27 @@ def global_rank(devices: Any) -> int:
         devices: the trainer's setting of that name, processes of a node.
 
     Raises:
-        UserError: the processes of a node are not said in numbers.
+        UserError: on a further node, where the rank depends on it, the number of devices is not said.
     """
     environment = cluster_environment()
     if not isinstance(environment, LightningEnvironment):
         return environment.global_rank()
-    return environment.node_rank() * count_devices(devices) + environment.local_rank()
+    node = environment.node_rank()
+    return environment.local_rank() + (node * count_devices(devices) if node > 0 else 0)
 
 
 def cluster_environment() -> ClusterEnvironment:
-    """Return the cluster environment that Lightning will choose."""
+    """Return the cluster environment that Lightning will choose.
+
+    Raises:
+        UserError: Lightning does not support what the cluster was asked for.
+    """
     for environment in (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment, MPIEnvironment):
         if environment.detect():
-            return environment()
+            try:
+                return environment()
+            except RuntimeError as error:
+                raise UserError(" ".join(str(error).split())) from error
     return LightningEnvironment()
 
 
@@ -189,7 +197,7 @@ def count_devices(devices: Any) -> int:
         devices = int(devices) if len(names) == 1 and names[0].isdecimal() and "," not in devices else names
     count = len(devices) if isinstance(devices, list) else devices
     if not isinstance(count, int) or count < 1 or devices == ["auto"]:
-        raise UserError(f"trainer.devices is {devices!r}; allowed with seed_parallel: the number of seeds, or a list")
+        raise UserError(f"trainer.devices is {devices!r}; allowed with several nodes: a number, or a list")
     return count
 
 

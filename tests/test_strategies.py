@@ -13,7 +13,7 @@ from trained_runs import ROOT, arguments, assert_same_run, fit, run_folder, scal
 from mher_pl.__main__ import main
 from mher_pl.errors import UserError
 from mher_pl.seeds import FAILED, FINISHED, RUNNING, SeedBoard
-from mher_pl.strategies import count_devices, worker_seed
+from mher_pl.strategies import count_devices, global_rank, worker_seed
 
 SEEDS = ["--trainer.strategy=seed_parallel", "--trainer.devices=2"]
 WORKERS = ["--trainer.strategy=ddp", "--trainer.devices=2"]
@@ -32,11 +32,9 @@ def run_process(root: Path, *extra: str, code: int = 0, **kwargs) -> tuple[str, 
 
 @pytest.fixture(scope="module")
 def seeds(tmp_path_factory) -> Path:
-    """Seeds 3 and 4, trained side by side for two epochs and then, resumed, for two more."""
+    """Seeds 3 and 4, trained side by side."""
     root = tmp_path_factory.mktemp("seeds")
-    _, errors = run_process(root, *SEEDS, "--seed_everything=3", epochs=2)
-    assert errors == ""
-    output, errors = run_process(root, *SEEDS, "--seed_everything=3", "--ckpt_path=last")
+    output, errors = run_process(root, *SEEDS, "--seed_everything=3")
     assert errors == ""
     assert "2 seeds after epoch 4: " in output
     return root
@@ -76,7 +74,15 @@ def test_the_saved_config_repeats_one_seed_alone(seeds):
     assert "devices: 1\n" in text
 
 
-@pytest.mark.parametrize("failing", [0, 1])
+@pytest.mark.slow
+def test_seeds_resume_exactly(tmp_path, seeds):
+    run_process(tmp_path, *SEEDS, "--seed_everything=3", epochs=2)
+    run_process(tmp_path, *SEEDS, "--seed_everything=3", "--ckpt_path=last")
+    for seed in (3, 4):
+        assert scalars(run_folder(tmp_path, seed=seed)) == scalars(run_folder(seeds, seed=seed))
+
+
+@pytest.mark.parametrize("failing", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_failing_seed_is_named_and_the_other_one_finishes(tmp_path, failing):
     options = ["--trainer.callbacks=trained_runs.FailAt", f"--trainer.callbacks.seed={failing}"]
     output, errors = run_process(tmp_path, *SEEDS, *options, "--trainer.callbacks.epoch=1", code=1, epochs=3)
@@ -90,6 +96,7 @@ def test_a_failing_seed_is_named_and_the_other_one_finishes(tmp_path, failing):
     assert [logged["seeds/count", step] for step in steps] == [2, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_killed_seed_is_named_and_the_other_one_finishes(tmp_path):
     process = start(tmp_path, *SEEDS, epochs=60)
     last = run_folder(tmp_path, seed=1) / "checkpoints" / "last.ckpt"
@@ -106,6 +113,7 @@ def test_a_killed_seed_is_named_and_the_other_one_finishes(tmp_path):
     assert state(run_folder(tmp_path))["/epoch"] == 59
 
 
+@pytest.mark.slow
 def test_sigterm_saves_every_seed(tmp_path):
     process = start(tmp_path, *SEEDS, epochs=1000)
     folders = [run_folder(tmp_path, seed=seed) for seed in (0, 1)]
@@ -221,9 +229,27 @@ def test_devices_are_counted(devices, count):
 
 
 @pytest.mark.parametrize("devices", ["auto", -1, 0])
-def test_seeds_need_a_number_of_devices(devices):
-    with pytest.raises(UserError, match=r"trainer\.devices is .*; allowed with seed_parallel: the number of seeds"):
+def test_several_nodes_need_a_number_of_devices(devices):
+    with pytest.raises(UserError, match=r"trainer\.devices is .*; allowed with several nodes: a number, or a list"):
         count_devices(devices)
+
+
+@pytest.mark.parametrize(
+    ("variables", "rank"),
+    [
+        ({}, 0),
+        ({"LOCAL_RANK": "2"}, 2),
+        ({"LOCAL_RANK": "2", "NODE_RANK": "3"}, 14),
+        ({"SLURM_NTASKS": "8", "SLURM_NTASKS_PER_NODE": "4", "SLURM_JOB_NAME": "x", "SLURM_PROCID": "6"}, 6),
+        ({"TORCHELASTIC_RUN_ID": "x", "RANK": "5", "LOCAL_RANK": "1"}, 5),
+    ],
+)
+def test_the_global_rank_is_known_before_there_is_a_trainer(monkeypatch, variables, rank):
+    for name in ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert global_rank(4) == rank
 
 
 # Data-parallel workers
@@ -270,12 +296,14 @@ def test_the_statistics_are_those_of_all_workers_data(workers):
     assert (weights["dynamics.input_normalizer.sums"][0] == 1200).all()
 
 
+@pytest.mark.slow
 def test_workers_resume_exactly(tmp_path, workers):
     run_process(tmp_path, *WORKERS, epochs=2)
     run_process(tmp_path, *WORKERS, "--ckpt_path=last")
     assert_same_run(run_folder(workers), run_folder(tmp_path))
 
 
+@pytest.mark.slow
 def test_sigterm_stops_all_workers_at_the_same_batch_and_they_resume_exactly(tmp_path, workers):
     signal_at = ["--trainer.callbacks=trained_runs.SignalAt", "--trainer.callbacks.epoch=1"]
     _, errors = run_process(tmp_path, *WORKERS, *signal_at, "--trainer.callbacks.batch=2", code=143)
