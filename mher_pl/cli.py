@@ -61,6 +61,7 @@ class MherCLI(LightningCLI):
     """Wires a config to module, data module, callbacks and trainer."""
 
     def __init__(self, args: list[str] | None = None, run: bool = True) -> None:
+        self.command = args[0] if args else None
         super().__init__(
             model_class=Agent,
             datamodule_class=GoalDataModule,
@@ -98,10 +99,14 @@ class MherCLI(LightningCLI):
             raise UserError(f"seed_everything is {seed!r}; allowed: an integer from 0 to {2**32 - 1}")
         super()._set_seed()
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Leave `weights_only` out of the options: checkpoints are never read as anything else."""
-        return {name: skip | {"weights_only"} for name, skip in LightningCLI.subcommands().items()}
+    def subcommands(self) -> dict[str, set[str]]:
+        """Return the command that was asked for alone, for the parser of each takes time to build.
+
+        `weights_only` is no option: checkpoints are never read as anything else.
+        """
+        skip = LightningCLI.subcommands()
+        names = [self.command] if self.command in skip else list(skip)
+        return {name: skip[name] | {"weights_only"} for name in names}
 
     def before_instantiate_classes(self) -> None:
         """Set what must hold before any environment or network exists."""
