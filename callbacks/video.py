@@ -31,10 +31,13 @@ class Video(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Record."""
+        if not trainer.is_global_zero:
+            return
         data = trainer.datamodule
-        run_folder = (
-            trainer.log_dir if trainer.loggers else Path(trainer.ckpt_path or "checkpoints/last.ckpt").parent.parent
-        )
+        if trainer.loggers:
+            run_folder = trainer.loggers[0].log_dir  # not the trainer's, which all workers would have to ask for
+        else:
+            run_folder = Path(trainer.ckpt_path or "checkpoints/last.ckpt").parent.parent
         path = Path(self.folder or run_folder) / "video.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
         imageio.imwrite(path, self.frames(pl_module, data.env_kwargs), fps=self.fps, macro_block_size=2)
