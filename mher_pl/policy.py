@@ -32,7 +32,7 @@ class PolicyNetwork(nn.Module):
 
 
 class Policy:
-    """A learned policy as a function of observations and goals, with actions in the environment's own units.
+    """A learned policy as a function of observations and goals, with actions in [-1, 1], as `mher_pl.make` takes them.
 
     Args:
         env: Gymnasium id of the task it was trained on.
