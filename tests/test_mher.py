@@ -7,6 +7,8 @@ from toy import DISCOUNT, Record, Shift, generator, make_agent, make_batch
 from mher_pl.errors import UserError
 from mher_pl.relabel import Future, ImitationOnly, Keep
 
+TINY = {"model.init_args.hidden_sizes": "[8]", "model.init_args.dynamics.init_args.hidden_sizes": "[8]"}
+
 
 def trained_batch(agent, relabel=None, rows: int = 20):
     """A relabelled batch of moderate numbers."""
@@ -109,7 +111,7 @@ class TestTargets:
         def target(agent):
             return torch.cat([parameter.flatten() for parameter in agent.critic_target.parameters()]).clone()
 
-        cli, record = build("point2d", **{"data.episodes_per_epoch": 2}), Record(target)
+        cli, record = build("point2d", **TINY | {"data.episodes_per_epoch": 2}), Record(target)
         cli.trainer.callbacks.append(record)
         cli.trainer.fit(cli.model, cli.datamodule)
         changed = [not torch.equal(a, b) for a, b in zip(record.seen[:-1], record.seen[1:], strict=True)]
@@ -118,7 +120,7 @@ class TestTargets:
 
 class TestTrainingStep:
     def test_fits_the_model_before_relabelling_with_it(self, build):
-        order, cli = [], build("point2d")
+        order, cli = [], build("point2d", **TINY)
         agent = cli.model
         fit, relabel = agent.fit_dynamics, agent.relabel
         agent.fit_dynamics = lambda batch: order.append("fit") or fit(batch)
@@ -127,7 +129,7 @@ class TestTrainingStep:
         assert order == ["fit", "relabel"] * 5
 
     def test_fits_the_model_on_the_batch_as_replayed(self, build):
-        seen, cli = [], build("point2d", "algorithms/mbpo_her")
+        seen, cli = [], build("point2d", "algorithms/mbpo_her", **TINY)
         loss = cli.model.dynamics.loss
         cli.model.dynamics.loss = lambda batch, generator: seen.append(batch) or loss(batch, generator)
         cli.trainer.fit(cli.model, cli.datamodule)
@@ -136,15 +138,16 @@ class TestTrainingStep:
             assert (batch["observation"].unsqueeze(1) == states).all(dim=-1).any(dim=1).all()
 
     def test_the_model_gets_as_many_updates_a_batch_as_set(self, build):
-        for updates in (0, 1, 2):
-            cli, count = build("point2d", **{"model.init_args.dynamics.init_args.updates_per_batch": updates}), []
+        for updates in (0, 3):
+            own = {"model.init_args.dynamics.init_args.updates_per_batch": updates}
+            cli, count = build("point2d", **TINY | own), []
             update = cli.model.update_dynamics
             cli.model.update_dynamics = lambda batch, update=update, count=count: count.append(1) or update(batch)
             cli.trainer.fit(cli.model, cli.datamodule)
             assert len(count) == 2 + 5 * updates  # 2 in the small warm-up
 
     def test_both_gradients_are_taken_before_either_is_applied(self, build):
-        cli = build("point2d")
+        cli = build("point2d", **TINY)
         agent, order = cli.model, []
         minimize = agent.minimize
         agent.minimize = lambda optimizer, loss: order.append("gradient") or minimize(optimizer, loss)
