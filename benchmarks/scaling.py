@@ -41,6 +41,7 @@ def milliseconds(functions: dict[int, Callable[[], Any]], budget: float) -> list
     end, rounds = time.perf_counter() + budget, -1  # the first calls are slower and not counted
     while rounds < 3 or time.perf_counter() < end:
         for size, function in functions.items():
+            function()  # the one before, of another size, has left the caches cold
             start = time.perf_counter()
             function()
             if rounds >= 0:
@@ -126,11 +127,11 @@ def draw(curves: dict[str, dict[str, list[float]]]) -> Figure:
     for axes, (quantity, lines) in zip(figure.subplots(1, len(curves)), curves.items(), strict=True):
         for label, values in lines.items():
             axes.plot(SIZES[quantity], values, "o-", markersize=4, label=label)
-        axes.set(xlabel=quantity, ylabel="ms", ylim=(0, None))
-        if max(SIZES[quantity]) > 50:
-            axes.set(xscale="log", yscale="linear" if "replay" in quantity else "log")
-        if "replay" in quantity:
-            axes.set_ylim(0, 2 * max(values))
+        axes.set(xlabel=quantity, ylabel="ms", xscale="log" if max(SIZES[quantity]) > 50 else "linear")
+        if quantity in ("batch size", "environments in a batch"):
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(0, 1.5 * max(values))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     return figure

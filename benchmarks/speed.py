@@ -28,13 +28,14 @@ import torchrl
 from processes import start_up, whole_fit
 from updates import BareUpdate, Learner, on_cuda, peer
 
-from callbacks import Evaluation, RunCheckpoint
+from callbacks import Evaluation, RelabelGoalLogger, RunCheckpoint
 from mher_pl.cli import load, quiet
 from mher_pl.collect import EpisodeCollector, SeededEpisodes
 from mher_pl.data import GoalDataModule
 from mher_pl.envs import make, make_vec
 from mher_pl.evaluate import rollout
 from mher_pl.mher import MHER
+from mher_pl.replay import EpisodeReplay
 
 ROOT = Path(__file__).parent.parent
 TASKS = "point2d", "four_room", "reacher", "sawyer", "fetch"
@@ -69,18 +70,21 @@ def epoch_split(task: str, epochs: int) -> dict[str, float]:
     parts = [
         ("collect", GoalDataModule, "collect"),
         ("update", MHER, "training_step"),
-        ("evaluate", Evaluation, "evaluate"),
+        ("sample", EpisodeReplay, "sample"),
+        ("evaluate", Evaluation, "on_validation_epoch_end"),
         ("log", GoalDataModule, "log_metrics"),
+        ("log", RelabelGoalLogger, "on_train_epoch_end"),
         ("checkpoint", RunCheckpoint, "on_train_epoch_end"),
     ]
 
     def timed(part: str, method: Callable) -> Callable:
         def call(*args: Any, **kwargs: Any) -> Any:
-            start = time.perf_counter()
+            inside, start = sum(spent.values()), time.perf_counter()
             try:
                 return method(*args, **kwargs)
             finally:
-                spent[part] += time.perf_counter() - start
+                inside = sum(spent.values()) - inside  # parts that this one called, which count for themselves
+                spent[part] += time.perf_counter() - start - inside
 
         return call
 
@@ -103,8 +107,8 @@ def epoch_split(task: str, epochs: int) -> dict[str, float]:
     finally:
         for owner, name, method in methods:
             setattr(owner, name, method)
-    split = {part: 1e3 * statistics.median(row.get(part, 0.0) for row in rows) for part in [*rows[0]]}
-    split["lightning"] = split["total"] - sum(split[part] for part, *_ in parts)
+    split = {part: 1e3 * statistics.median(row.get(part, 0.0) for row in rows) for part in rows[0]}
+    split["lightning"] = 2 * split["total"] - sum(split.values())  # what is left of the total
     split["updates"] = len(cli.datamodule.train_dataloader())
     return split
 
