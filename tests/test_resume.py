@@ -56,7 +56,7 @@ def test_every_algorithm_resumes_exactly(tmp_path, overlay, monkeypatch):
     assert_same_run(whole, parts)
 
 
-@pytest.mark.parametrize("batch", [0, 3, 4, 8, 9, None], ids=lambda batch: f"batch {batch}")
+@pytest.mark.parametrize("batch", [0, 4, 9, None], ids=lambda batch: f"batch {batch}")
 def test_a_run_stopped_by_sigterm_at_any_batch_resumes_exactly(tmp_path, whole, batch, capsys):
     options = ["--data.episodes_per_epoch=2"]
     assert fit(tmp_path, *options, *signal_at(1, batch)) == 143
@@ -75,7 +75,7 @@ def test_stopping_within_an_epoch_saves_within_it(tmp_path):
 def test_stopped_again_and_again_it_still_ends_the_same(tmp_path, whole):
     options = ["--data.episodes_per_epoch=2"]
     assert fit(tmp_path, *options, *signal_at(0, 1)) == 143
-    for epoch, batch in ((0, 6), (0, 8), (1, 2), (3, 8)):
+    for epoch, batch in ((0, 6), (3, 8)):
         assert fit(tmp_path, *options, RESUME, *signal_at(epoch, batch)) == 143
     assert fit(tmp_path, *options, RESUME) == 0
     assert_same_run(whole, run_folder(tmp_path))
