@@ -28,7 +28,8 @@ class EpisodeBatches(IterableDataset):
 
         A run that was interrupted within an epoch goes on with the next batch of it.
         """
-        for batch in range(self.data.position % len(self), len(self)):
+        start, self.data.start = self.data.start, 0
+        for batch in range(start, len(self)):
             if batch % self.data.batches_per_episode == 0:
                 self.data.collect()
             self.data.position = batch + 1
@@ -91,6 +92,7 @@ class GoalDataModule(LightningDataModule):
         self.noise, self.random_action_probability, self.seed = noise, random_action_probability, seed
         self.env_steps = 0  # of all data-parallel workers
         self.position = 0  # batches of the epoch so far
+        self.start = 0  # batch with which the next epoch begins
 
     def setup(self, stage: str) -> None:
         """Create replay and collector for training."""
@@ -138,7 +140,7 @@ class GoalDataModule(LightningDataModule):
         own = {"replay": self.replay.state_dict(), "collector": self.collector.state_dict()}
         return {
             "env_steps": self.env_steps,
-            "position": self.position,
+            "position": 0 if self.trainer.is_last_batch else self.position,
             "workers": gather_from_workers(self.trainer, own),
         }
 
@@ -148,7 +150,7 @@ class GoalDataModule(LightningDataModule):
         Raises:
             UserError: the checkpoint is of another number of workers, or of another replay.
         """
-        self.env_steps, self.position = state["env_steps"], state["position"]
+        self.env_steps, self.position, self.start = state["env_steps"], state["position"], state["position"]
         if self.trainer.state.fn == "fit":
             workers = state["workers"]
             if len(workers) != self.trainer.world_size:

@@ -72,6 +72,15 @@ def test_stopping_within_an_epoch_saves_within_it(tmp_path):
     assert state(run_folder(tmp_path))["/GoalDataModule/position"] == 3
 
 
+def test_an_epoch_cut_short_by_the_trainer_is_followed_by_a_whole_new_one(tmp_path):
+    limit = "--trainer.limit_train_batches=3"
+    assert fit(tmp_path / "whole", limit, epochs=3) == 0
+    assert fit(tmp_path / "parts", limit, epochs=1) == 0
+    assert fit(tmp_path / "parts", limit, RESUME, epochs=3) == 0
+    assert state(run_folder(tmp_path / "whole"))["/GoalDataModule/env_steps"] == 500  # an episode each
+    assert_same_run(run_folder(tmp_path / "whole"), run_folder(tmp_path / "parts"))
+
+
 def test_stopped_again_and_again_it_still_ends_the_same(tmp_path, whole):
     options = ["--data.episodes_per_epoch=2"]
     assert fit(tmp_path, *options, *signal_at(0, 1)) == 143
