@@ -297,6 +297,11 @@ def test_the_sweeps_that_come_with_the_package_name_existing_configs(monkeypatch
         "paper": 5 * 14 * 5,
         "point_tasks": 2 * 6 * 5,
         "point_and_fetch": 3 * 6 * 5,
+        "methods_point2d": 14 * 5,
+        "methods_fetch": 14 * 5,
+        "mher_points": 2 * 5,
+        "mher_four_room_4": 5,
+        "mher_robots": 3 * 5,
     }
 
 
