@@ -101,7 +101,9 @@ class FetchVectorEnv(MujocoVectorEnv):
     def _settle(self, copy: int, data: mujoco.MjData) -> None:
         if self.template.block_gripper:
             self._fingers[copy][:] = 0.0
-            mujoco.mj_forward(self.model, data)
+            # The original calls `mj_forward`; of what that computes only the places are ever read before the next step.
+            mujoco.mj_kinematics(self.model, data)
+            mujoco.mj_comPos(self.model, data)  # for the Jacobians
 
     def _measure(self, copy: int, data: mujoco.MjData) -> None:
         linear, angular = self._jacobians[copy]
