@@ -1,4 +1,4 @@
-"""Progress bar in environment steps."""
+"""Progress in environment steps."""
 
 import sys
 from math import ceil
@@ -12,7 +12,7 @@ from mher_pl.agent import Agent
 
 
 class Progress(ProgressBar):
-    """One bar for the whole run, counting environment steps of training, with the last success rate.
+    """Environment steps of training and the last success rate: one bar for the whole run, or, in a file, a line an epoch.
 
     At the end of `fit` it prints the final success rate and the run's folder.
     """
@@ -47,7 +47,7 @@ class Progress(ProgressBar):
             unit=" env steps",
             file=sys.stdout,
             dynamic_ncols=True,
-            disable=not self._enabled,
+            disable=not (self._enabled and sys.stdout.isatty()),
         )
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Agent, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -57,8 +57,12 @@ class Progress(ProgressBar):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Show epoch and success rate."""
-        if self._bar is not None:
-            self._bar.set_postfix_str(f"epoch {trainer.current_epoch + 1}{self._success(trainer)}{self.note}")
+        if self._bar is not None and self._enabled:
+            news = f"epoch {trainer.current_epoch + 1}{self._success(trainer)}{self.note}"
+            if self._bar.disable:
+                print(f"{trainer.datamodule.env_steps} env steps, {news}", flush=True)
+            else:
+                self._bar.set_postfix_str(news)
 
     def on_train_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Close the bar and say how the run ended and where it lies."""

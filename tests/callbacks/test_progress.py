@@ -1,7 +1,10 @@
+import sys
+
 from callbacks import Progress
 
 
-def test_the_bar_counts_environment_steps_to_a_true_total_and_tells_the_end(build, capsys):
+def test_the_bar_counts_environment_steps_to_a_true_total_and_tells_the_end(build, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     cli = build("point2d", **{"trainer.max_epochs": 2, "trainer.enable_progress_bar": True})
     bars = []
     progress = next(c for c in cli.trainer.callbacks if isinstance(c, Progress))
@@ -13,3 +16,12 @@ def test_the_bar_counts_environment_steps_to_a_true_total_and_tells_the_end(buil
     assert "env steps/s" in out
     assert "success rate" in out
     assert out.splitlines()[-1].endswith(f"run folder {cli.trainer.log_dir}")
+
+
+def test_a_file_gets_a_line_an_epoch(build, capsys):
+    cli = build("point2d", **{"trainer.max_epochs": 2, "trainer.enable_progress_bar": True})
+    cli.trainer.fit(cli.model, cli.datamodule)
+    first, second, end = capsys.readouterr().out.splitlines()
+    assert first.startswith("300 env steps, epoch 1, success rate ")
+    assert second.startswith("400 env steps, epoch 2, success rate ")
+    assert end.startswith("epoch 2, success rate ")
