@@ -32,7 +32,7 @@ class Evaluation(Callback):
         """Evaluate, and log in `fit` or print a table in `validate` and `test`."""
         outcome = self.evaluate(trainer, pl_module)
         metrics = outcome.means()
-        value = pl_module.value(outcome.observations, outcome.desired_goals)
+        value = pl_module.value(outcome.observations, outcome.desired_goals, outcome.actions)
         if value is not None:
             metrics["eval/q_mean"] = value.mean().item()
         metrics = self._mean_over_workers(trainer, metrics, len(outcome.success))

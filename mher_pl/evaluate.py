@@ -17,7 +17,7 @@ class Episodes:
 
     `success`: the goal is reached at the last step; `success_any`: at any step; `episode_return`: undiscounted sum of
     rewards; `final_distance`: between achieved and desired goal at the last step; `observations` [T, N, obs] and
-    `desired_goals` [T, N, goal]: what the policy saw.
+    `desired_goals` [T, N, goal]: what the policy saw; `actions` [T, N, action]: what it did.
     """
 
     success: np.ndarray
@@ -26,6 +26,7 @@ class Episodes:
     final_distance: np.ndarray
     observations: Tensor
     desired_goals: Tensor
+    actions: Tensor
 
     def means(self) -> dict[str, float]:
         """Return the logged metrics: means over the episodes."""
@@ -49,13 +50,14 @@ def rollout(
         seeds: reset seed of each episode.
     """
     observation, _ = envs.reset(seed=[int(seed) for seed in seeds])
-    observations, desired_goals, rewards, successes = [], [], [], []
+    observations, desired_goals, actions, rewards, successes = [], [], [], [], []
     for _ in range(task.horizon):
         state = torch.as_tensor(observation["observation"], dtype=torch.float32)
         goal = torch.as_tensor(observation["desired_goal"], dtype=torch.float32)
         observations.append(state)
         desired_goals.append(goal)
-        observation, reward, _, _, info = envs.step(policy(state, goal).numpy())
+        actions.append(policy(state, goal))
+        observation, reward, _, _, info = envs.step(actions[-1].numpy())
         rewards.append(reward)
         successes.append(info["is_success"].astype(bool))
     distance = np.linalg.norm(observation["achieved_goal"] - observation["desired_goal"], axis=-1)
@@ -66,4 +68,5 @@ def rollout(
         final_distance=distance,
         observations=torch.stack(observations),
         desired_goals=torch.stack(desired_goals),
+        actions=torch.stack(actions),
     )

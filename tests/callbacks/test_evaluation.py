@@ -41,3 +41,4 @@ def test_the_policy_is_evaluated_without_exploration(build, monkeypatch):
     expected = act(outcome.observations[0], outcome.desired_goals[0])
     moved_freely = (outcome.observations[1].abs() < 5.0).all(dim=1)
     assert torch.allclose(step[moved_freely], expected[moved_freely], atol=1e-5)
+    assert torch.equal(outcome.actions[0], expected)
