@@ -98,7 +98,8 @@ def _layer_sizes(network: torch.nn.Module) -> list[int]:
     if hasattr(network, "layers"):
         linears = [layer for layer in network.layers if isinstance(layer, torch.nn.Linear)]
         return [linears[0].in_features, *(linear.out_features for linear in linears)]
-    return [network.weights[0].shape[1], *(weight.shape[2] for weight in network.weights)]
+    weights = network.networks.weights
+    return [weights[0].shape[1], *(weight.shape[2] for weight in weights)]
 
 
 def _adam_of_copies(network: torch.nn.Module) -> torch.optim.Optimizer:
@@ -133,9 +134,9 @@ def on_cuda() -> dict[str, float | str] | None:
             learner = Learner("mher", settings | {"trainer.enable_progress_bar": False, "evaluation.episodes": 1})
         agent = learner.agent
         if mode is not None:
-            for network in (agent.actor, agent.critic, agent.actor_target, agent.critic_target):
+            networks = agent.actor, agent.critic, agent.actor_target, agent.critic_target, agent.dynamics.networks
+            for network in networks:
                 network.compile(mode=mode)
-            agent.dynamics._members = torch.compile(agent.dynamics._members, mode=mode)
 
         def update(learner: Learner = learner) -> None:
             torch.compiler.cudagraph_mark_step_begin()

@@ -12,7 +12,7 @@ from mher_pl.agent import Agent
 
 
 class Progress(ProgressBar):
-    """Environment steps of training and the last success rate: one bar for the whole run, or, in a file, a line an epoch.
+    """Environment steps of training and the last success rate: one bar for the run, or, in a file, a line an epoch.
 
     At the end of `fit` it prints the final success rate and the run's folder.
     """

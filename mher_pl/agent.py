@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mher_pl.checkpoint import require_same_networks
 from mher_pl.errors import NonFiniteError, UserError, require_int, require_positive
-from mher_pl.networks import Actor
+from mher_pl.networks import Actor, Critic, Ensemble
 from mher_pl.normalizer import Normalizer
 from mher_pl.strategies import gather_from_workers, worker_seed
 from mher_pl.task import Task
@@ -27,11 +27,19 @@ class Agent(LightningModule, ABC):
         actor_lr: Adam's learning rate for the actor.
         min_std: floor of the standard deviation in the input normalisation.
         clip: normalised inputs are clipped to [-clip, clip].
+        compile: whether `torch.compile` compiles the networks.
         seed: of the initial weights and of all randomness in the updates.
     """
 
     def __init__(
-        self, task: Task, hidden_sizes: list[int], actor_lr: float, min_std: float, clip: float, seed: int
+        self,
+        task: Task,
+        hidden_sizes: list[int],
+        actor_lr: float,
+        min_std: float,
+        clip: float,
+        compile: bool,
+        seed: int,
     ) -> None:
         super().__init__()
         for size in hidden_sizes:
@@ -42,6 +50,7 @@ class Agent(LightningModule, ABC):
         self.automatic_optimization = False
         self.task, self.hidden_sizes, self.actor_lr = task, hidden_sizes, actor_lr
         self.min_std, self.clip, self.seed = min_std, clip, seed
+        self.compiled = compile
         self.generator = torch.Generator().manual_seed(seed)
         self.tracked: dict[str, list[Tensor]] = {}
 
@@ -53,6 +62,10 @@ class Agent(LightningModule, ABC):
             torch.manual_seed(self.seed)
             self.normalizer = Normalizer(self.task.observation_size + self.task.goal_size, self.min_std, self.clip)
             self.build()
+        if self.compiled:
+            for network in self.modules():
+                if isinstance(network, Actor | Critic | Ensemble):
+                    network.compile(dynamic=True)
 
     @abstractmethod
     def build(self) -> None:
@@ -80,8 +93,8 @@ class Agent(LightningModule, ABC):
         inputs = self.inputs(observation.to(self.device), goal.to(self.device))
         return self.actor(inputs).to(observation.device)
 
-    def value(self, observation: Tensor, goal: Tensor) -> Tensor | None:
-        """Return Q(s, pi(s, g), g) [...], or None where the method has no critic."""
+    def value(self, observation: Tensor, goal: Tensor, action: Tensor) -> Tensor | None:
+        """Return Q(s, a, g) [...], or None where the method has no critic."""
         return None
 
     # Learning

@@ -1,22 +1,17 @@
 """The learned dynamics model m(s, a) of Section 4.1, as an ensemble."""
 
-from itertools import pairwise
-
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mher_pl.errors import require_at_least, require_int, require_positive
+from mher_pl.networks import Ensemble
 from mher_pl.normalizer import Normalizer
 from mher_pl.task import Task
 
 
 class EnsembleDynamics(nn.Module):
     """Networks that predict the change of state, s' = s + m(s, a), averaged over the members (Eq. 4).
-
-    All members live in one stack of weights [E, in, out], so that a prediction is one batched product a layer.
-    Each member fits its own bootstrap resample of a batch, which keeps the members different.
 
     Args:
         members: networks in the ensemble; 1 is the paper's text, 3 its program.
@@ -54,12 +49,7 @@ class EnsembleDynamics(nn.Module):
     def build(self, task: Task) -> None:
         """Create weights and statistics for the task's sizes."""
         sizes = [task.observation_size + task.action_size, *self.hidden_sizes, task.observation_size]
-        shapes = list(pairwise(sizes))
-        self.weights = nn.ParameterList(torch.empty(self.members, *shape) for shape in shapes)  # [E, in, out]
-        self.biases = nn.ParameterList(torch.zeros(self.members, 1, fan_out) for _, fan_out in shapes)  # [E, 1, out]
-        for weight in self.weights:
-            for member in weight.data:
-                nn.init.xavier_uniform_(member)
+        self.networks = Ensemble(self.members, sizes)
         self.input_normalizer = Normalizer(sizes[0], self.min_std, self.clip)
         self.change_normalizer = Normalizer(sizes[-1], self.min_std, self.clip)
 
@@ -72,21 +62,19 @@ class EnsembleDynamics(nn.Module):
     def forward(self, state: Tensor, action: Tensor) -> Tensor:
         """Predict the next states [B, obs] from states [B, obs] and actions [B, action]: the mean of the members."""
         inputs = self.input_normalizer(torch.cat([state, action], dim=-1))
-        change = self._members(inputs.expand(self.members, -1, -1)).mean(dim=0)  # [B, obs]
+        change = self.networks(inputs).mean(dim=0)  # [B, obs]
         return state + self.change_normalizer.inverse(change)
 
-    def loss(self, batch: TensorDict, generator: torch.Generator) -> Tensor:
-        """Mean absolute error of the normalised change of state, every member on its own resample of the batch.
+    def loss(self, batch: TensorDict) -> Tensor:
+        """Mean absolute error of the normalised change of state.
 
         Eq. 4 has the squared error; the authors' program, and we, the absolute one. Summed over the members, so that
-        each has the gradient it would have alone.
+        each has the gradient it would have alone; what keeps them different is their initial weights.
         """
         state, next_state = batch["observation"], batch["next", "observation"]
-        rows = len(state)
         inputs = self.input_normalizer(torch.cat([state, batch["action"]], dim=-1))  # [B, obs + action]
         change = self.change_normalizer(next_state - state)  # [B, obs]
-        resample = torch.randint(rows, (self.members, rows), generator=generator, device=state.device)  # [E, B]
-        return (self._members(inputs[resample]) - change[resample]).abs().mean(dim=(1, 2)).sum()
+        return (self.networks(inputs) - change).abs().mean(dim=(1, 2)).sum()
 
     def clip_gradients(self) -> None:
         """Scale each member's gradient down to `max_grad_norm`."""
@@ -95,12 +83,3 @@ class EnsembleDynamics(nn.Module):
         norm = torch.stack(norms).norm(dim=0)  # [E]
         scale = (self.max_grad_norm / norm.clamp_min(1e-12)).clamp_max(1.0)
         torch._foreach_mul_(gradients, [scale.view(-1, 1, 1)] * len(gradients))
-
-    def _members(self, inputs: Tensor) -> Tensor:
-        """Run every member on its inputs [E, B, in] and return [E, B, out]."""
-        *layers, last = zip(self.biases, self.weights, strict=True)
-        hidden = inputs
-        for bias, weight in layers:
-            hidden = F.relu(torch.baddbmm(bias, hidden, weight), inplace=True)
-        bias, weight = last
-        return torch.baddbmm(bias, hidden, weight)

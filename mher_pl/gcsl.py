@@ -21,6 +21,7 @@ class GCSL(Agent):
         actor_lr: Adam's learning rate.
         min_std: floor of the standard deviation in the input normalisation.
         clip: normalised inputs are clipped to [-clip, clip].
+        compile: whether `torch.compile` compiles the networks.
         seed: of the initial weights and of all randomness in the updates.
     """
 
@@ -32,9 +33,10 @@ class GCSL(Agent):
         actor_lr: float,
         min_std: float,
         clip: float,
+        compile: bool,
         seed: int,
     ) -> None:
-        super().__init__(task, hidden_sizes, actor_lr, min_std, clip, seed)
+        super().__init__(task, hidden_sizes, actor_lr, min_std, clip, compile, seed)
         self.relabel = relabel
         relabel.check(task, dynamics=None)
 

@@ -41,6 +41,7 @@ class MHER(Agent):
         critic_lr: Adam's learning rate for the critic.
         min_std: floor of the standard deviation in the input normalisation.
         clip: normalised inputs are clipped to [-clip, clip].
+        compile: whether `torch.compile` compiles the networks.
         seed: of the initial weights and of all randomness in the updates.
     """
 
@@ -61,9 +62,10 @@ class MHER(Agent):
         critic_lr: float,
         min_std: float,
         clip: float,
+        compile: bool,
         seed: int,
     ) -> None:
-        super().__init__(task, hidden_sizes, actor_lr, min_std, clip, seed)
+        super().__init__(task, hidden_sizes, actor_lr, min_std, clip, compile, seed)
         require_at_least("model.imitation_weight", imitation_weight, 0.0)
         require_at_least("model.action_penalty", action_penalty, 0.0)
         require(0.0 <= discount < 1.0, "model.discount", discount, "a number from 0 to below 1")
@@ -131,7 +133,7 @@ class MHER(Agent):
     def update_dynamics(self, batch: TensorDict) -> Tensor:
         """Take one gradient step of the dynamics model (Eq. 4) and return the members' mean loss."""
         *_, optimizer = self.optimizers()
-        loss = self.dynamics.loss(batch, self.generator)
+        loss = self.dynamics.loss(batch)
         self.minimize(optimizer, loss)
         self.dynamics.clip_gradients()
         optimizer.step()
@@ -185,10 +187,10 @@ class MHER(Agent):
         return self.critic_target(inputs, self.actor_target(inputs))
 
     @torch.no_grad()
-    def value(self, observation: Tensor, goal: Tensor) -> Tensor:
-        """Return Q(s, pi(s, g), g) [...]."""
+    def value(self, observation: Tensor, goal: Tensor, action: Tensor) -> Tensor:
+        """Return Q(s, a, g) [...] of observations [..., obs], goals [..., goal] and actions [..., action]."""
         inputs = self.inputs(observation.to(self.device), goal.to(self.device))
-        return self.critic(inputs, self.actor(inputs))
+        return self.critic(inputs, action.to(self.device))
 
     def observe(self, episode: TensorDict) -> None:
         """Fold a newly stored episode into the statistics of the inputs and of the dynamics model."""

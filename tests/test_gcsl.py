@@ -8,7 +8,16 @@ from mher_pl.relabel import Future, ModelBased
 
 
 def make_gcsl(relabel=None) -> GCSL:
-    agent = GCSL(make_task(), relabel or Future(1.0), hidden_sizes=[8], actor_lr=1e-3, min_std=1e-4, clip=5.0, seed=0)
+    agent = GCSL(
+        make_task(),
+        relabel or Future(1.0),
+        hidden_sizes=[8],
+        actor_lr=1e-3,
+        min_std=1e-4,
+        clip=5.0,
+        compile=False,
+        seed=0,
+    )
     agent.configure_model()
     return agent
 
@@ -16,7 +25,7 @@ def make_gcsl(relabel=None) -> GCSL:
 def test_there_is_one_network_and_no_critic():
     agent = make_gcsl()
     assert {name for name, _ in agent.named_children()} == {"normalizer", "actor"}
-    assert agent.value(torch.zeros(2, 3), torch.zeros(2, 2)) is None
+    assert agent.value(torch.zeros(2, 3), torch.zeros(2, 2), torch.zeros(2, 2)) is None
 
 
 def test_the_optimiser_holds_the_actor_alone():

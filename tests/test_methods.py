@@ -277,7 +277,7 @@ def test_gcsl_has_no_critic(build):
     run = Trained(build, "gcsl")
     assert type(run.agent) is GCSL
     assert not any("critic" in name or "target" in name for name, _ in run.agent.named_parameters())
-    assert run.agent.value(torch.zeros(1, 2), torch.zeros(1, 2)) is None
+    assert run.agent.value(torch.zeros(1, 2), torch.zeros(1, 2), torch.zeros(1, 2)) is None
 
 
 @pytest.mark.parametrize(

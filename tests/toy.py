@@ -59,6 +59,7 @@ def make_agent(task: Task | None = None, **parts) -> MHER:
         "critic_lr": 1e-3,
         "min_std": 1e-4,
         "clip": 5.0,
+        "compile": False,
         "seed": 0,
     }
     agent = MHER(task=task or make_task(), **arguments | parts)
