@@ -1,5 +1,8 @@
 """Errors that end a run with one line instead of a traceback."""
 
+import argparse
+from typing import NoReturn
+
 
 class UserError(Exception):
     """A user's mistake, in one line that names the setting, its value and what is allowed."""
@@ -19,6 +22,14 @@ class Interrupted(SystemExit):
     def __init__(self, signum: int, message: str) -> None:
         super().__init__(128 + signum)
         self.message = message
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser of a command's arguments that says a usage error in one line, without the usage, and exits with 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where to read what is allowed."""
+        self.exit(2, f"error: {' '.join(message.split())}; allowed: see {self.prog} --help\n")
 
 
 def require(ok: bool, setting: str, value: object, allowed: str) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from mher_pl.checkpoint import read_checkpoint
-from mher_pl.errors import UserError
+from mher_pl.errors import OneLineParser, UserError
 from mher_pl.networks import Actor
 from mher_pl.normalizer import Normalizer
 from mher_pl.run_folder import checkpoint_file
@@ -106,14 +105,9 @@ def export_policy(policy: Policy, path: str | Path) -> None:
     torch.export.save(program, path)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}\n")
-
-
 def main(argv: list[str]) -> int:
     """Run `export`."""
-    parser = _Parser("python -m mher_pl export", description=export_policy.__doc__.splitlines()[0])
+    parser = OneLineParser("python -m mher_pl export", description=export_policy.__doc__.splitlines()[0])
     parser.add_argument("checkpoint", metavar="CKPT", help="a checkpoint, or a run's folder, whose last one it is")
     parser.add_argument("--out", type=Path, default=Path("policy.pt2"), help="the file to write (policy.pt2)")
     options = parser.parse_args(argv)

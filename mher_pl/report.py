@@ -1,6 +1,5 @@
 """The `report` command: finished runs in, curves, statistics and a figure out."""
 
-import argparse
 import csv
 import math
 import sys
@@ -11,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mher_pl.errors import UserError
+from mher_pl.errors import OneLineParser, UserError
 from mher_pl.figure import STYLES, draw_curves
 from mher_pl.runs import Evaluation, IncompleteRun, Run, find_runs, read_run
 from mher_pl.statistics import Estimate, area_under_curve, steps_to_success, stratified_iqm
@@ -236,8 +235,8 @@ def _say(line: str) -> None:
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="mher_pl report",
+    parser = OneLineParser(
+        prog="python -m mher_pl report",
         description="Learning curves, statistics over seeds and a figure, from finished runs' TensorBoard events.",
         epilog="Unfinished and broken runs are named on the error stream and left out.",
     )

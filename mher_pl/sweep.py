@@ -1,6 +1,5 @@
 """The `sweep` command: a grid of tasks, algorithms and seeds, each cell a plain `fit` in its own process."""
 
-import argparse
 import shlex
 import signal
 import sys
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mher_pl.engines import ENGINES, GRACE_S, Busy, Engine, Interrupted, Job
-from mher_pl.errors import UserError
+from mher_pl.errors import OneLineParser, UserError
 from mher_pl.grid import Cell, read_sweep, require_jobs
 from mher_pl.runs import IncompleteRun
 
@@ -125,8 +124,8 @@ def _stoppable() -> Iterator[None]:
 
 def main(argv: list[str]) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="mher_pl sweep",
+    parser = OneLineParser(
+        prog="python -m mher_pl sweep",
         description="Run tasks x algorithms x seeds, each cell a fit in its own process.",
         epilog="Finished cells are skipped and interrupted ones continued: the same command resumes a sweep.",
     )

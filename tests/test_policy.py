@@ -137,6 +137,10 @@ def test_export_ends_with_one_line_after_a_mistake(tmp_path, run, capsys):
     errors = capsys.readouterr().err
     assert errors.startswith("error: --out is ")
     assert errors.count("\n") == 1
+    with pytest.raises(SystemExit) as stop:
+        main(["export"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("error: the following arguments are required: CKPT")
 
 
 @pytest.mark.gpu

@@ -150,7 +150,9 @@ def test_a_missing_argument_is_a_usage_error(capsys):
     with pytest.raises(SystemExit) as stop:
         main([])
     assert stop.value.code == 2
-    assert "--out" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "error: the following arguments are required: RUN, --out; allowed: see python -m mher_pl report --help\n"
+    )
 
 
 def test_reading_runs_needs_no_torch(tmp_path):

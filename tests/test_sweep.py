@@ -246,6 +246,24 @@ def test_jobs_on_the_command_line_are_checked(place, jobs):
         sweep.main([grid_file(), f"--jobs={jobs}"])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: SWEEP"),
+        (["s.yaml", "--jobs=two"], "argument --jobs: invalid int value: 'two'"),
+        (["s.yaml", "--engine=slurm"], "argument --engine: invalid choice: 'slurm'"),
+        (["s.yaml", "--a\nb"], "unrecognized arguments: --a b"),
+    ],
+)
+def test_a_usage_error_is_one_line(capsys, arguments, message):
+    with pytest.raises(SystemExit) as stop:
+        sweep.main(arguments)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {message}")
+    assert line.endswith("; allowed: see python -m mher_pl sweep --help")
+
+
 def test_an_out_that_is_a_file_is_refused(place):
     Path("out").write_text("")
     with pytest.raises(UserError, match="out is out; allowed: a folder"):
