@@ -54,19 +54,25 @@ def report(paths: list[Path], out: Path) -> None:
     Every run that is left out is named on the error stream, with the reason.
 
     Raises:
-        UserError: no run can be used, or `out` cannot be a folder.
+        UserError: no run can be used, or `out` cannot be written.
     """
     runs = _read_runs(paths)
     if not runs:
         raise UserError(f"RUN is {' '.join(map(str, paths))}; allowed: folders with at least one finished run")
     groups = _group(runs)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(f"--out is {out}, a file; allowed: a folder, new or existing") from None
-
     summary = [_summarise(task, algorithm, members) for (task, algorithm), members in groups.items()]
     overall = _summarise_tasks(groups)
+    try:
+        written = _write(out, groups, summary, overall)
+    except OSError as error:
+        raise UserError(f"--out is {out} ({error}); allowed: a folder, new or existing, that can be written") from None
+    _print_tables(summary, overall)
+    print(f"\n{len(runs)} {'run' if len(runs) == 1 else 'runs'} in {', '.join(map(str, written))}")
+
+
+def _write(out: Path, groups: Groups, summary: list[SummaryRow], overall: list[OverallRow]) -> list[Path]:
+    """Write the tables and the figure and return their paths."""
+    out.mkdir(parents=True, exist_ok=True)
     curves = [
         (task, algorithm, run.seed, point.epoch, point.env_steps, f"{point.success_rate:.6g}", f"{point.wall_s:.3f}")
         for (task, algorithm), members in groups.items()
@@ -75,13 +81,12 @@ def report(paths: list[Path], out: Path) -> None:
     ]
     _write_csv(out / "curves.csv", ("task", "algorithm", "seed", *Evaluation._fields), curves)
     _write_csv(out / "summary.csv", SummaryRow._fields, summary)
-    written = ["curves.csv", "curves.png", "summary.csv"]
+    written = [out / "curves.csv", out / "curves.png", out / "summary.csv"]
     if overall:
         _write_csv(out / "overall.csv", OverallRow._fields, overall)
-        written.append("overall.csv")
+        written.append(out / "overall.csv")
     _draw(groups, out / "curves.png")
-    _print_tables(summary, overall)
-    print(f"\n{len(runs)} {'run' if len(runs) == 1 else 'runs'} in {', '.join(str(out / name) for name in written)}")
+    return written
 
 
 def _read_runs(paths: list[Path]) -> list[Run]:

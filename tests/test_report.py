@@ -1,5 +1,6 @@
 import csv
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,11 +140,28 @@ def test_no_usable_run_is_the_users_mistake(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_an_out_that_is_a_file_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("obstacle", "reason"),
+    [
+        (lambda out: out.write_text(""), "File exists"),
+        (lambda out: (out / "summary.csv").mkdir(parents=True), "Is a directory"),
+        (lambda out: (out / "curves.png").mkdir(parents=True), "Is a directory"),
+    ],
+)
+def test_an_out_that_cannot_be_written_is_one_line(tmp_path, capsys, obstacle, reason):
     write_run(tmp_path / "runs", [0.5])
-    (tmp_path / "out").write_text("")
-    with pytest.raises(UserError, match=r"--out is .*out, a file; allowed"):
+    obstacle(tmp_path / "out")
+    with pytest.raises(UserError, match=rf"--out is .*out \(.*{reason}.*\); allowed: a folder") as error:
         report(tmp_path / "runs", out=tmp_path / "out")
+    assert "\n" not in str(error.value)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a file system that takes no new folder")
+def test_an_out_that_cannot_be_created_is_refused(tmp_path):
+    write_run(tmp_path / "runs", [0.5])
+    with pytest.raises(UserError, match=r"--out is /proc/x \(.*No such file or directory.*\); allowed: a folder"):
+        report(tmp_path / "runs", out="/proc/x")
 
 
 def test_a_missing_argument_is_a_usage_error(capsys):
