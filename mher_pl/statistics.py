@@ -1,4 +1,8 @@
-"""What a handful of seeds says: interquartile means with bootstrap intervals, areas, and steps to a success rate."""
+"""What a handful of seeds says: interquartile means with bootstrap intervals, areas, and steps to a success rate.
+
+The intervals come from SciPy's bootstrap in place of rliable, which cannot be imported with pandas 3: rliable 1.2 needs
+arch below 8, and arch 7.2 fails there with a TypeError (with pandas 2.3 it works).
+"""
 
 import math
 from collections.abc import Sequence
