@@ -15,8 +15,8 @@ from mher_pl.errors import UserError
 GRACE_S = 60.0  # between asking a fit to save and stop, and killing it
 
 
-class Interrupted(Exception):
-    """The fit was stopped before its end because the sweep was."""
+class Stopped(Exception):
+    """The fit was ended early because the sweep was."""
 
 
 class Busy(Exception):
@@ -42,7 +42,7 @@ def run_job(job: Job, stop: threading.Event | None = None) -> int:
 
     Raises:
         Busy: the same job runs already.
-        Interrupted: `stop` was set.
+        Stopped: `stop` was set.
     """
     stop = stop or threading.Event()
     job.log.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def run_job(job: Job, stop: threading.Event | None = None) -> int:
         except BlockingIOError:
             raise Busy from None
         if stop.is_set():
-            raise Interrupted
+            raise Stopped
         print(f"$ {shlex.join(job.command)}", file=log, flush=True)
         process = subprocess.Popen(
             job.command,
@@ -70,7 +70,7 @@ def run_job(job: Job, stop: threading.Event | None = None) -> int:
                     return process.wait(timeout=0.5)
                 except subprocess.TimeoutExpired:
                     continue
-            raise Interrupted
+            raise Stopped
         finally:
             _end(process)
 
@@ -94,7 +94,7 @@ class Engine(Protocol):
     """Runs jobs, called from as many threads as jobs run at once."""
 
     def run(self, job: Job) -> int:
-        """Run a job to its end and return its exit code; raises `Busy` or `Interrupted` as `run_job` does."""
+        """Run a job to its end and return its exit code; raises `Busy` or `Stopped` as `run_job` does."""
 
     def stop(self) -> None:
         """End all running jobs."""
@@ -150,13 +150,13 @@ class RayEngine:
     def run(self, job: Job) -> int:  # noqa: D102
         with self._lock:
             if self._stopped:
-                raise Interrupted
+                raise Stopped
             reference = self._task.remote(job)
             self._running.add(reference)
         try:
             return self._ray.get(reference)
         except self._ray.exceptions.TaskCancelledError:
-            raise Interrupted from None
+            raise Stopped from None
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from None
         finally:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
-from mher_pl.engines import ENGINES, GRACE_S, Busy, Engine, Interrupted, Job
-from mher_pl.errors import OneLineParser, UserError
+from mher_pl.engines import ENGINES, GRACE_S, Busy, Engine, Job, Stopped
+from mher_pl.errors import Interrupted, OneLineParser, UserError
 from mher_pl.grid import Cell, read_sweep, require_jobs
 from mher_pl.runs import IncompleteRun
 
@@ -28,7 +29,7 @@ def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> in
         engine: what runs them.
 
     Returns:
-        The exit code: 0, 1 if a cell failed, 130 after Ctrl-C or SIGTERM.
+        The exit code: 0, 1 if a cell failed, 130 after Ctrl-C, 143 after SIGTERM.
     """
     total, before, failed, began = finished + len(cells), finished, [], time.monotonic()
     events = threading.Lock()  # one line per event, and the count on it is that of the event
@@ -47,7 +48,7 @@ def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> in
                 end = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
                 raise IncompleteRun(f"{end}: {cell.last_line()}")
             success_rate = cell.finished_run().curve[-1].success_rate
-        except Interrupted:
+        except Stopped:
             return
         except Exception as error:  # whatever went wrong is this cell's failure, not the sweep's
             with events:
@@ -64,7 +65,7 @@ def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> in
     with ThreadPoolExecutor(jobs) as threads, _stoppable():
         try:
             wait([threads.submit(run, cell) for cell in cells])
-        except KeyboardInterrupt:
+        except Interrupted as interruption:
             for number in STOP_SIGNALS:
                 signal.signal(number, signal.SIG_IGN)
             print(f"stopping: running cells save and end, within {GRACE_S:.0f} s", flush=True)
@@ -72,7 +73,7 @@ def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> in
             engine.stop()
             threads.shutdown()
             print(f"stopped: {finished} of {total} cells are finished; the same command goes on from here", flush=True)
-            return 130
+            return interruption.code
     for cell, reason in failed:
         print(f"failed: {cell.name}  {reason}  (log: {cell.log})", file=sys.stderr)
     return 1 if failed else 0
@@ -111,10 +112,14 @@ def _require_folder(out: Path) -> None:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Let SIGTERM stop the sweep as Ctrl-C does; put the signals back afterwards."""
+    """Raise `Interrupted` on Ctrl-C and on SIGTERM; put the signals back afterwards."""
+
+    def interrupt(signum: int, _: object) -> NoReturn:
+        raise Interrupted(signum, f"interrupted by {signal.Signals(signum).name}")
+
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     for number in before:
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, interrupt)
     try:
         yield
     finally:

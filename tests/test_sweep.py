@@ -145,14 +145,14 @@ def log_says(text, seed=0):
     return log.is_file() and text in log.read_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_sweep_lets_its_cells_save_and_the_next_one_continues_them(place, capsys, number):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_sweep_lets_its_cells_save_and_the_next_one_continues_them(place, capsys, number, code):
     write("configs/one.yaml", env="mher_pl/One-v1", behave={0: "learn", 1: "hang"})
     process = start_sweep(grid_file(seeds=3, overrides={"trainer.max_epochs": 4}))
     wait_for(lambda: log_says("waiting", seed=1))
     process.send_signal(number)
     out, _ = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "stopped: 1 of 3 cells are finished; the same command goes on from here" in out
     assert log_says("saved", seed=1)
     assert not Path("out/one/mher/seed_2").exists()
@@ -172,7 +172,7 @@ def test_a_cell_that_does_not_listen_is_killed(place, monkeypatch):
     cell = grid.read_sweep(Path(grid_file(overrides={"behave": "deaf"}))).cells()[0]
     job = engines.Job(cell.command(), cell.log.resolve(), place, {"PYTHONUNBUFFERED": "1"})
     engines.threading.Thread(target=lambda: (wait_for(lambda: log_says("waiting")), stop.set())).start()
-    with pytest.raises(engines.Interrupted):
+    with pytest.raises(engines.Stopped):
         engines.run_job(job, stop)
     assert not log_says("saved")
 
