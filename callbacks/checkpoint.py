@@ -56,6 +56,8 @@ class RunCheckpoint(ModelCheckpoint):
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
         self._names_best = filepath != self.last_path
         if self._last_global_step_saved != trainer.global_step:
+            for logger in trainer.loggers:
+                logger.save()  # the curve up to a checkpoint is on the disk before it
             super()._save_checkpoint(trainer, self.last_path)
         if self._names_best and trainer.is_global_zero:
             link_file(self.last_path, filepath)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mher_pl.agent import Agent
 from mher_pl.errors import require_int
+from mher_pl.relabel import relabelled_goals
 
 
 class RelabelGoalLogger(Callback):
@@ -30,13 +31,14 @@ class RelabelGoalLogger(Callback):
         self, trainer: Trainer, pl_module: Agent, outputs: dict[str, Tensor], batch: Any, batch_idx: int
     ) -> None:
         """Keep the mean distance [] between original and relabelled goals, over the rows that were relabelled."""
-        distance = (outputs["desired_goal"] - outputs["original_goal"]).norm(dim=-1) * outputs["relabelled"]
+        distance = (outputs["relabelled_goal"] - outputs["original_goal"]).norm(dim=-1) * outputs["relabelled"]
         self.distances.append(distance.sum() / outputs["relabelled"].sum().clamp_min(1))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Log the epoch's mean distance and, when due, the picture."""
         data = trainer.datamodule
-        data.log_metrics({"relabel/goal_distance": torch.stack(self.distances).mean().item()})
+        distances = torch.stack([distance.cpu() for distance in self.distances])  # those of a checkpoint are there
+        data.log_metrics({"relabel/goal_distance": distances.mean().item()})
         self.distances.clear()
         if self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             # A generator of its own: looking at the run must not change it.
@@ -60,7 +62,7 @@ def draw_goals(batch: TensorDict, relabelled: TensorDict) -> Figure:
     """Draw achieved, desired and relabelled goals of an episode [T], the first two dimensions of each."""
     achieved = batch["next", "achieved_goal"].numpy(force=True)
     desired = batch["desired_goal"].numpy(force=True)
-    goals = relabelled["desired_goal"][relabelled["relabelled"]].numpy(force=True)
+    goals = relabelled_goals(relabelled)[relabelled["relabelled"]].numpy(force=True)
     with matplotlib.rc_context({"font.size": 9}):
         figure = Figure(figsize=(4.5, 4.0), dpi=100, layout="constrained")
         axes = figure.add_subplot()

@@ -109,8 +109,6 @@ class Agent(LightningModule, ABC):
         desired_goal = episode["desired_goal"].expand_as(achieved_goal)
         rows = torch.cat([torch.cat([state, goal], dim=-1) for goal in (achieved_goal, desired_goal)])
         self.normalizer.update(self.sum_over_workers(Normalizer.sums_of(rows.to(self.device))))
-        reached = self.task.reward(achieved_goal[-1:], desired_goal[-1:]) >= 0
-        self.track({"train/success_rate": reached.float().mean()})
 
     def sum_over_workers(self, tensor: Tensor) -> Tensor:
         """Sum a tensor over data-parallel workers; itself where there is one."""
@@ -144,6 +142,8 @@ class Agent(LightningModule, ABC):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's means of all tracked scalars, over all workers, against environment steps."""
+        # The epoch is over, also where the trainer cut it short: what is saved from here on goes on with the next one.
+        self.trainer.datamodule.position = 0
         reduce = self.trainer.strategy.reduce
         means = {key: reduce(torch.stack(values).mean()).item() for key, values in self.tracked.items()}
         self.tracked.clear()
@@ -177,11 +177,23 @@ class Agent(LightningModule, ABC):
         """Restore the random generator and, within an epoch, what was tracked so far.
 
         Raises:
-            UserError: the checkpoint is not ours, or of another task or shape.
+            UserError: the checkpoint is of another task, shape or device.
         """
-        saved = checkpoint.get("agent")
-        if saved is None:
-            raise UserError("ckpt_path names a checkpoint that mher_pl did not write; allowed: one of its own")
+        self.require_own(checkpoint)
+        saved = checkpoint["agent"]
+        if self.trainer.state.fn == "fit" and len(saved["workers"]) == self.trainer.world_size:
+            own = saved["workers"][self.trainer.global_rank]
+            if own["generator"].shape != self.generator.get_state().shape:
+                raise UserError(
+                    f"trainer.accelerator puts the networks on {self.device.type}, but the checkpoint is of another "
+                    "kind of device; allowed: trainer.accelerator as when it was written"
+                )
+            self.generator.set_state(own["generator"])
+            self.tracked = {key: list(values.to(self.device)) for key, values in own["tracked"].items()}
+
+    def require_own(self, checkpoint: dict[str, Any]) -> None:
+        """Raise `UserError` if the checkpoint is of another task or of networks of other shapes."""
+        saved = checkpoint["agent"]
         sizes = [self.task.observation_size, self.task.action_size, self.task.goal_size]
         if [saved["env"], saved["sizes"], saved["hidden_sizes"]] != [self.task.env, sizes, list(self.hidden_sizes)]:
             raise UserError(
@@ -190,7 +202,3 @@ class Agent(LightningModule, ABC):
                 f"{self.hidden_sizes}"
             )
         require_same_networks(checkpoint["state_dict"], self.state_dict())
-        if self.trainer.state.fn == "fit" and len(saved["workers"]) == self.trainer.world_size:
-            own = saved["workers"][self.trainer.global_rank]
-            self.generator.set_state(own["generator"])
-            self.tracked = {key: list(values.to(self.device)) for key, values in own["tracked"].items()}

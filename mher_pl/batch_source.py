@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class BatchSource(Part, ABC):
     """Turns a replayed and relabelled batch into the one that actor and critic are trained on."""
 
+    actions_to_imitate = True  # whether there are replayed actions among those of the batch
+
     @abstractmethod
     def __call__(self, batch: TensorDict, agent: MHER, generator: torch.Generator) -> TensorDict:
         """Return the batch to train on; `agent` lends its policy and dynamics, `generator` all randomness."""
@@ -51,6 +53,7 @@ class ModelRollouts(BatchSource):
     """
 
     uses_model = True
+    actions_to_imitate = False
 
     def __init__(self, steps: int, noise: float, capacity: int) -> None:
         require_int("model.batch_source.steps", steps, 1)

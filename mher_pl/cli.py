@@ -1,9 +1,11 @@
 """LightningCLI of `fit`, `validate` and `test`."""
 
+import atexit
 import logging
 import os
+import re
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -28,10 +30,12 @@ from callbacks import (
 from mher_pl.agent import Agent
 from mher_pl.checkpoint import PlainCheckpointIO, read_checkpoint
 from mher_pl.data import GoalDataModule
-from mher_pl.errors import SeedsFailed, UserError
-from mher_pl.run_folder import Place, checkpoint_file, require_writable
+from mher_pl.errors import SeedsFailed, UserError, require, require_int
+from mher_pl.run_folder import Place, changes, checkpoint_file, require_writable, sole_writer
 from mher_pl.strategies import SeedParallelStrategy, global_rank, register_strategies
 from mher_pl.usage import UsageError, flatten
+
+SETTINGS = "seed_everything", "algorithm", "data", "model", "warmup"  # sections that decide what a run learns
 
 
 class Parser(LightningArgumentParser):
@@ -110,6 +114,9 @@ class MherCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Set what must hold before any environment or network exists."""
+        algorithm = self._get(self.config, "algorithm")
+        if not re.fullmatch(r"\w[\w.-]*", algorithm):
+            raise UserError(f"algorithm is {algorithm!r}; allowed: a name of letters, digits, _, - and .")
         threads = self._get(self.config, "threads")
         if threads < 1:
             raise UserError(f"threads is {threads}; allowed: an integer of at least 1")
@@ -138,8 +145,9 @@ class MherCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Give a training run its folder, logger and callbacks; `validate` and `test` write nothing."""
         config = self._get(self.config_init, "trainer")
+        require_trainer_settings(config)
         kwargs["plugins"] = [*as_list(config["plugins"]), PlainCheckpointIO()]
-        self.folder, self.resumed = None, False
+        self.folder, self.resumed, self.continued = None, False, False
         callbacks: list[Callback] = [Timing()]
         if self.subcommand in (None, "fit"):
             kwargs |= self._place_run(config)
@@ -149,8 +157,10 @@ class MherCLI(LightningCLI):
                 callbacks.append(self.seed_summary)
         else:
             kwargs["logger"] = False
-            if path := self._get(self.config, "ckpt_path"):
-                self.config_init[self.subcommand]["ckpt_path"] = str(checkpoint_file(path))
+            path = self._get(self.config, "ckpt_path")
+            if path is None:
+                raise UserError("ckpt_path is missing; allowed: --ckpt_path RUN, a run's folder or a checkpoint")
+            self.config_init[self.subcommand]["ckpt_path"] = str(checkpoint_file(path))
         if config["enable_progress_bar"] is not False:
             callbacks.append(Progress())
         if config["enable_checkpointing"] is not False:
@@ -160,10 +170,11 @@ class MherCLI(LightningCLI):
         kwargs["callbacks"] = [*as_list(config["callbacks"]), *callbacks]
         try:
             return super().instantiate_trainer(**kwargs)
+        except (TypeError, ValueError) as error:
+            remove_if_empty(self.folder)
+            raise UserError(f"trainer cannot be built as configured: {' '.join(str(error).split())}") from error
         except Exception:
-            if self.folder is not None:
-                with suppress(OSError):  # it holds something already
-                    self.folder.rmdir()
+            remove_if_empty(self.folder)
             raise
 
     def _place_run(self, config: dict[str, Any]) -> dict[str, Any]:
@@ -172,7 +183,8 @@ class MherCLI(LightningCLI):
             # A data-parallel worker: the first one logs and saves for all, so this one only reads.
             self._find_checkpoint(config, claim=False)
             return {"logger": False}
-        self._find_checkpoint(config, claim=self.subcommand == "fit")
+        self._find_checkpoint(config, claim=True)
+        atexit.register(remove_if_empty, self.folder)  # where `load` built what was never trained
         arguments: dict[str, Any] = {"default_root_dir": str(self.folder)}
         if config["logger"] is None:
             # What an interrupted run logged after the checkpoint is hidden in TensorBoard.
@@ -205,19 +217,28 @@ class MherCLI(LightningCLI):
             self.env_steps = saved[type(self.datamodule).__name__]["env_steps"]
             epochs = saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
             require_epochs_left(config["max_epochs"], epochs, checkpoint)
+            self.model.configure_model()
+            self.model.require_own(saved)
+            self.datamodule.require_own(saved[type(self.datamodule).__name__])
         if path is not None:
             self.config_init[self.subcommand]["ckpt_path"] = None if checkpoint is None else str(checkpoint)
         if self.folder is None:
             self.folder = place.claim() if claim else place.folder(place.newest() + 1)
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run it; while it trains, nobody else writes into the run's folder."""
+        with sole_writer(self.folder) if self.folder is not None and self.folder.is_dir() else nullcontext():
+            super()._run_subcommand(subcommand)
+
     def before_fit(self) -> None:
-        """Log the hyperparameters beside the success rate that they led to."""
+        """Log the hyperparameters beside the success rate that they led to; name those that a resumed run changes."""
+        settings = dict(flatten({section: self._get(self.config_dump, section) for section in SETTINGS}))
         if self.resumed:
+            for change in changes(self.folder, settings):
+                print(f"this run goes on with another setting: {change}")
             return
         parameters = {
-            key: value if isinstance(value, bool | int | float | str) else str(value)
-            for section in ("seed_everything", "algorithm", "data", "model", "warmup")
-            for key, value in flatten({section: self._get(self.config_dump, section)})
+            key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in settings.items()
         }
         for logger in self.trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
@@ -237,6 +258,22 @@ class MherCLI(LightningCLI):
             if failures := self.seed_summary.failures():
                 reasons = ", ".join(f"seed {seed} ({reason})" for seed, reason in failures.items())
                 raise SeedsFailed(f"{len(failures)} of {self.trainer.strategy.seeds} seeds failed: {reasons}")
+
+
+def require_trainer_settings(config: dict[str, Any]) -> None:
+    """Raise `UserError` for trainer settings that Lightning takes and fails with later, or that no test covers."""
+    strategy, epochs = config["strategy"], config["check_val_every_n_epoch"]
+    names = "auto", "ddp", SeedParallelStrategy.strategy_name
+    require(not isinstance(strategy, str) or strategy in names, "trainer.strategy", strategy, ", ".join(names))
+    if epochs is not None:
+        require_int("trainer.check_val_every_n_epoch", epochs, 1)
+
+
+def remove_if_empty(folder: Path | None) -> None:
+    """Remove a run's folder into which nothing was written."""
+    if folder is not None:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def as_list(value: Any) -> list[Any]:

@@ -32,6 +32,7 @@ class SeededEpisodes(gym.Wrapper):
     def __init__(self, env: gym.Env, seed: int) -> None:
         super().__init__(env)
         self.seed, self.episode, self._started = seed, 0, False
+        self.is_success = False  # after the last step
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[dict, dict]:
         """Begin the next episode; `seed` is ignored in favour of the episode's own."""
@@ -44,7 +45,9 @@ class SeededEpisodes(gym.Wrapper):
     def step(self, action: np.ndarray) -> tuple[dict, float, bool, bool, dict]:
         """Step the environment."""
         self._started = True
-        return self.env.step(action)
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self.is_success = bool(info["is_success"])
+        return observation, reward, terminated, truncated, info
 
 
 class EpisodeEnv(EnvBase):

@@ -49,7 +49,8 @@ class Curriculum(Future):
 def select(goals: Tensor, desired_goals: Tensor, count: int, proximity_share: float) -> Tensor:
     """Choose rows [count] of goals [B, goal] greedily by (1 - p) F_div + p F_prox with p = `proximity_share`.
 
-    Greedy choice is within 1 - 1/e of the best for such monotone submodular functions.
+    For p = 0, a monotone submodular function, greedy choice is within 1 - 1/e of the best. It is exact; the authors'
+    program takes the best of a few random candidates instead.
     """
     similarity = (1.0 - proximity_share) * similarities(goals)  # [B, B]
     distance = (goals - desired_goals).norm(dim=-1)  # [B]

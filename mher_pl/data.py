@@ -10,7 +10,7 @@ from tensordict import TensorDict
 from torch.utils.data import DataLoader, IterableDataset
 
 from mher_pl.collect import EpisodeCollector
-from mher_pl.errors import UserError, require_at_least, require_int, require_probability
+from mher_pl.errors import UserError, require, require_at_least, require_int, require_probability
 from mher_pl.replay import EpisodeReplay
 from mher_pl.sampler import Sampler
 from mher_pl.strategies import gather_from_workers, worker_seed
@@ -113,7 +113,10 @@ class GoalDataModule(LightningDataModule):
         episode = self.collector.collect(random)
         self.replay.add(episode)
         self.env_steps += self.task.horizon * self.trainer.world_size
-        self.trainer.lightning_module.observe(episode)
+        agent = self.trainer.lightning_module
+        agent.observe(episode)
+        if not random:
+            agent.track({"train/success_rate": torch.tensor(float(self.collector.env.is_success), device=agent.device)})
 
     def train_dataloader(self) -> EpisodeBatches:
         """Return the epoch's batches."""
@@ -140,7 +143,9 @@ class GoalDataModule(LightningDataModule):
         own = {"replay": self.replay.state_dict(), "collector": self.collector.state_dict()}
         return {
             "env_steps": self.env_steps,
-            "position": 0 if self.trainer.is_last_batch else self.position,
+            "position": self.position,
+            "env_kwargs": self.env_kwargs,
+            "sampler": type(self.sampler).__name__,
             "workers": gather_from_workers(self.trainer, own),
         }
 
@@ -148,10 +153,11 @@ class GoalDataModule(LightningDataModule):
         """Restore what `state_dict` returned; without training only the counter matters.
 
         Raises:
-            UserError: the checkpoint is of another number of workers, or of another replay.
+            UserError: the checkpoint is of another number of workers, form of the task, sampler or replay.
         """
         self.env_steps, self.position, self.start = state["env_steps"], state["position"], state["position"]
         if self.trainer.state.fn == "fit":
+            self.require_own(state)
             workers = state["workers"]
             if len(workers) != self.trainer.world_size:
                 raise UserError(
@@ -161,3 +167,10 @@ class GoalDataModule(LightningDataModule):
             own = workers[self.trainer.global_rank]
             self.replay.load_state_dict(own["replay"])
             self.collector.load_state_dict(own["collector"])
+
+    def require_own(self, state: dict) -> None:
+        """Raise `UserError` if what `state_dict` returned is of another form of the task or of another sampler."""
+        saved = state["env_kwargs"]
+        require(self.env_kwargs == saved, "data.env_kwargs", self.env_kwargs, f"{saved}, as in the checkpoint")
+        own, saved = type(self.sampler).__name__, state["sampler"]
+        require(own == saved, "data.sampler", own, f"{saved}, as in the checkpoint")

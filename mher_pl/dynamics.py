@@ -4,7 +4,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from mher_pl.errors import require_at_least, require_int, require_positive
+from mher_pl.errors import require_int, require_positive
 from mher_pl.networks import Ensemble
 from mher_pl.normalizer import Normalizer
 from mher_pl.task import Task
@@ -38,7 +38,7 @@ class EnsembleDynamics(nn.Module):
         require_int("model.dynamics.updates_per_batch", updates_per_batch, 0)
         require_positive("model.dynamics.lr", lr)
         require_positive("model.dynamics.max_grad_norm", max_grad_norm)
-        require_at_least("model.dynamics.min_std", min_std, 0.0)
+        require_positive("model.dynamics.min_std", min_std)
         require_positive("model.dynamics.clip", clip)
         for size in hidden_sizes:
             require_int("model.dynamics.hidden_sizes", size, 1)

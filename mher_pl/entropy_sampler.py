@@ -48,7 +48,7 @@ class MaximumEntropy(Sampler):
         """Rate the newest episode, or all of them with a new fit, and rank them."""
         self.seen += 1
         due = self.seen - self.seen_at_fit >= max(self.refit_every, self.seen // 10)
-        if due and len(replay) >= self.components:
+        if due and len(replay) >= max(2, self.components):  # scikit-learn fits no mixture to a single path
             self.fit(paths(replay.episodes["achieved_goal"]))
         else:
             self.rate(replay)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mher_pl.errors import NonFiniteError
 from mher_pl.task import Task
 
 
@@ -48,6 +49,9 @@ def rollout(
         envs: batched environment without autoreset.
         task: of `envs`; its horizon ends the episodes.
         seeds: reset seed of each episode.
+
+    Raises:
+        NonFiniteError: an action is NaN.
     """
     observation, _ = envs.reset(seed=[int(seed) for seed in seeds])
     observations, desired_goals, actions, rewards, successes = [], [], [], [], []
@@ -57,7 +61,10 @@ def rollout(
         observations.append(state)
         desired_goals.append(goal)
         actions.append(policy(state, goal))
-        observation, reward, _, _, info = envs.step(actions[-1].numpy())
+        try:
+            observation, reward, _, _, info = envs.step(actions[-1].numpy())
+        except gym.error.InvalidAction as error:
+            raise NonFiniteError("an action in the evaluation is NaN or infinite") from error
         rewards.append(reward)
         successes.append(info["is_success"].astype(bool))
     distance = np.linalg.norm(observation["achieved_goal"] - observation["desired_goal"], axis=-1)

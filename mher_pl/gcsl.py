@@ -7,7 +7,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from mher_pl.agent import Agent
-from mher_pl.relabel import Relabel
+from mher_pl.relabel import Relabel, goals_of, relabelled_goals
 from mher_pl.task import Task
 
 
@@ -56,11 +56,11 @@ class GCSL(Agent):
         self.minimize(optimizer, loss)
         optimizer.step()
         self.check_finite({"train/imitation_loss": loss})
-        return {key: batch[key] for key in ("original_goal", "desired_goal", "relabelled")}
+        return goals_of(batch)
 
     def imitation_loss(self, batch: TensorDict) -> Tensor:
         """Mean squared error between the actor's and the replayed actions."""
-        action = self.actor(self.inputs(batch["observation"], batch["desired_goal"]))
+        action = self.actor(self.inputs(batch["observation"], relabelled_goals(batch)))
         loss = (action - batch["action"]).square().mean()
         self.track({"train/imitation_loss": loss})
         return loss

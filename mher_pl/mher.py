@@ -11,9 +11,9 @@ from torch import Tensor
 from mher_pl.agent import Agent
 from mher_pl.batch_source import BatchSource
 from mher_pl.dynamics import EnsembleDynamics
-from mher_pl.errors import require, require_at_least, require_int, require_positive, require_probability
+from mher_pl.errors import UserError, require, require_at_least, require_int, require_positive, require_probability
 from mher_pl.networks import Critic
-from mher_pl.relabel import Relabel
+from mher_pl.relabel import Relabel, goals_of
 from mher_pl.strategies import gather_from_workers
 from mher_pl.task import Task
 from mher_pl.td_target import TDTarget
@@ -72,11 +72,17 @@ class MHER(Agent):
         require_probability("model.polyak", polyak)
         require_int("model.batches_per_target_update", batches_per_target_update, 1)
         require_positive("model.critic_lr", critic_lr)
+        if imitation_weight > 0.0 and not batch_source.actions_to_imitate:
+            raise UserError(
+                f"model.imitation_weight is {imitation_weight}; allowed: 0 with {type(batch_source).__name__}, whose "
+                "actions are the policy's own"
+            )
         self.relabel, self.batch_source, self.td_target = relabel, batch_source, td_target
         self.dynamics = dynamics
         self.imitation_weight, self.action_penalty = imitation_weight, action_penalty
         self.discount, self.polyak, self.critic_lr = discount, polyak, critic_lr
         self.batches_per_target_update = batches_per_target_update
+        self.batches = 0  # learned from, in all epochs
         for part in (relabel, batch_source, td_target):
             part.check(task, dynamics)
 
@@ -116,10 +122,11 @@ class MHER(Agent):
         critic_optimizer.step()
         actor_optimizer.step()
 
-        if (batch_idx + 1) % self.batches_per_target_update == 0:
+        self.batches += 1
+        if self.batches % self.batches_per_target_update == 0:
             self.update_targets()
             self.check_finite({"train/critic_loss": critic_loss, "train/actor_loss": actor_loss} | model_loss)
-        return {key: relabelled[key] for key in ("original_goal", "desired_goal", "relabelled")}
+        return goals_of(relabelled)
 
     def fit_dynamics(self, batch: TensorDict) -> dict[str, Tensor]:
         """Update the dynamics model with the batch (line 8) and return its last loss by name."""
@@ -200,13 +207,15 @@ class MHER(Agent):
             self.dynamics.observe(state[:-1], action, state[1:], self.sum_over_workers)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save also what the batch source keeps, of every worker."""
+        """Save also the number of batches, and what the batch source keeps, of every worker."""
         super().on_save_checkpoint(checkpoint)
+        checkpoint["agent"]["batches"] = self.batches
         checkpoint["batch_source"] = gather_from_workers(self.trainer, self.batch_source.state_dict())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore it to go on training."""
         super().on_load_checkpoint(checkpoint)
+        self.batches = checkpoint["agent"]["batches"]
         saved = checkpoint.get("batch_source", [])
         if self.trainer.state.fn == "fit" and len(saved) == self.trainer.world_size:
             self.batch_source.load_state_dict(saved[self.trainer.global_rank])

@@ -9,7 +9,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from mher_pl.errors import require_at_least, require_int, require_probability
+from mher_pl.errors import UserError, require_at_least, require_int, require_probability
 from mher_pl.part import Part
 
 if TYPE_CHECKING:
@@ -48,6 +48,20 @@ def under(batch: TensorDict, desired_goal: Tensor, agent: Agent) -> TensorDict:
     batch["desired_goal"] = desired_goal
     batch["reward"] = agent.task.reward(batch["next", "achieved_goal"], desired_goal)
     return batch
+
+
+def relabelled_goals(batch: TensorDict) -> Tensor:
+    """Return the goals [B, goal] that a relabeller chose, whichever loss they are for."""
+    return batch.get("imitation_goal", batch["desired_goal"])
+
+
+def goals_of(batch: TensorDict) -> dict[str, Tensor]:
+    """Return what a training step tells: original and relabelled goals [B, goal], and which rows [B] changed."""
+    return {
+        "original_goal": batch["original_goal"],
+        "relabelled_goal": relabelled_goals(batch),
+        "relabelled": batch["relabelled"],
+    }
 
 
 def choose_rows(batch: TensorDict, ratio: float, generator: torch.Generator) -> Tensor:
@@ -158,7 +172,22 @@ class RandomGoals(Relabel):
         return seen.amin(dim=0), seen.amax(dim=0)
 
 
-class Noisy(Relabel):
+class Wrapper(Relabel):
+    """Does something with the goals of another relabeller.
+
+    Args:
+        relabel: gives the goals.
+    """
+
+    def __init__(self, relabel: Relabel) -> None:
+        self.relabel = relabel
+
+    def check(self, task: Task, dynamics: EnsembleDynamics | None) -> None:
+        """Raise `UserError` if the other relabeller lacks something."""
+        self.relabel.check(task, dynamics)
+
+
+class Noisy(Wrapper):
     """Another relabeller's goals with Gaussian noise (Appendix B.5).
 
     Args:
@@ -167,12 +196,11 @@ class Noisy(Relabel):
     """
 
     def __init__(self, relabel: Relabel, std: float) -> None:
+        super().__init__(relabel)
         require_at_least("model.relabel.std", std, 0.0)
-        self.relabel, self.std = relabel, std
-
-    def check(self, task: Task, dynamics: EnsembleDynamics | None) -> None:
-        """Raise `UserError` if the other relabeller lacks something."""
-        self.relabel.check(task, dynamics)
+        if isinstance(relabel, ImitationOnly):
+            raise UserError("model.relabel is Noisy around ImitationOnly; allowed: ImitationOnly around Noisy")
+        self.std = std
 
     def __call__(self, batch: TensorDict, agent: Agent, generator: torch.Generator) -> TensorDict:
         """Relabel as the other does and add noise to the goals that changed."""
@@ -182,7 +210,7 @@ class Noisy(Relabel):
         return under(batch, goal + noise * batch["relabelled"].unsqueeze(-1), agent)
 
 
-class ImitationOnly(Relabel):
+class ImitationOnly(Wrapper):
     """Another relabeller's goals for the supervised loss alone; the RL losses keep the original ones (Section 5.5).
 
     The result has, beside the entries of every relabeller, `imitation_goal` [B, goal].
@@ -190,13 +218,6 @@ class ImitationOnly(Relabel):
     Args:
         relabel: gives the goals to imitate under.
     """
-
-    def __init__(self, relabel: Relabel) -> None:
-        self.relabel = relabel
-
-    def check(self, task: Task, dynamics: EnsembleDynamics | None) -> None:
-        """Raise `UserError` if the other relabeller lacks something."""
-        self.relabel.check(task, dynamics)
 
     def __call__(self, batch: TensorDict, agent: Agent, generator: torch.Generator) -> TensorDict:
         """Relabel as the other does, then set its goals aside and restore the original ones with their rewards."""

@@ -1,13 +1,17 @@
 """Folders of runs: `<root>/<task>/<algorithm>/seed_<seed>`."""
 
+import fcntl
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from mher_pl.errors import UserError
+from mher_pl.usage import flatten
 
 LAST = Path("checkpoints") / "last.ckpt"
 
@@ -70,6 +74,37 @@ class Place:
             return None
         is_last = checkpoint.resolve() == folder / LAST
         return folder if is_last and same == (self.env, self.algorithm, self.seed) else None
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Hold a run's folder for this process, until the block or the process ends.
+
+    Raises:
+        UserError: another process trains the run.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"ckpt_path names the run in {folder}, which another process trains; allowed: a run that has ended"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def changes(folder: Path, settings: dict[str, object]) -> list[str]:
+    """Say which of `settings`, by their dotted keys, the config in a run's folder has otherwise."""
+    try:
+        saved = dict(flatten(yaml.safe_load((folder / "config.yaml").read_text())))
+    except (OSError, yaml.YAMLError):
+        return []
+    return [f"{key} is {value}, was {saved[key]}" for key, value in settings.items() if saved.get(key, value) != value]
 
 
 def checkpoint_file(path: str | Path) -> Path:

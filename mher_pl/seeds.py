@@ -31,11 +31,13 @@ class SeedBoard:
         folder: shared by all seeds.
         first: the seed of rank 0.
         seeds: how many.
-        launch: tells this start of the program from earlier ones; the same for all its processes.
+        launch: tells this start of the program from earlier ones; the same for all its processes. Where a launcher
+            gives every start the same name, records from before this process's own `start` count as earlier ones.
     """
 
     def __init__(self, folder: Path, first: int, seeds: int, launch: str) -> None:
         self.folder, self.first, self.seeds, self.launch = folder, first, seeds, launch
+        self._started = 0.0  # by the clock of the files
 
     def path(self, rank: int) -> Path:
         """Return the file of a rank."""
@@ -48,6 +50,7 @@ class SeedBoard:
         staged = self.path(rank).with_suffix(".part")
         staged.write_text("".join(json.dumps(line) + "\n" for line in [{"launch": self.launch}, *kept]))
         os.replace(staged, self.path(rank))
+        self._started = self.path(rank).stat().st_mtime
 
     def report(self, rank: int, epoch: int, env_steps: int, success_rate: float) -> None:
         """Tell an epoch's success rate."""
@@ -58,12 +61,18 @@ class SeedBoard:
         self._append(rank, {"state": state, "reason": reason})
 
     def read(self, rank: int) -> SeedRecord:
-        """Return what a rank told since this launch; nothing of earlier launches, except epochs that it kept."""
+        """Return what a rank told since this launch; nothing of earlier launches, except epochs that it kept.
+
+        A rank that began before this process is heard from its next word on.
+        """
         lines = self._lines(rank)
         record = SeedRecord()
         if not lines or lines[0].get("launch") != self.launch:
             return record
-        record.heard = self.path(rank).stat().st_mtime
+        heard = self.path(rank).stat().st_mtime
+        if heard < self._started:
+            return record
+        record.heard = heard
         for line in lines[1:]:
             if "epoch" in line:
                 record.rates[line["epoch"]] = (line["env_steps"], line["success_rate"])
@@ -88,7 +97,13 @@ class SeedBoard:
 
 def launch_id(environment: ClusterEnvironment) -> str:
     """Name this start of the program, the same in all its processes and different after a restart."""
-    variables = ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT")
+    variables = (
+        "SLURM_JOB_ID",
+        "SLURM_STEP_ID",
+        "SLURM_RESTART_COUNT",
+        "TORCHELASTIC_RUN_ID",
+        "TORCHELASTIC_RESTART_COUNT",
+    )
     parts = [environment.main_address, environment.main_port, *(os.environ.get(name, "") for name in variables)]
     return ":".join(map(str, parts))
 

@@ -28,6 +28,7 @@ class Task:
             achieved goal is no part of the observation.
         compute_reward: the environment's own reward of achieved goals [B, goal] under desired goals [B, goal].
         goal_box: lowest and highest desired goals [2, goal] as the environment declares them; None where unbounded.
+        best_reward: what `compute_reward` gives at the goal: 0 in the paper's tasks, 1 in gymnasium-robotics' mazes.
     """
 
     # No dataclass: the command line would ask for each of its fields.
@@ -41,18 +42,24 @@ class Task:
         goal_indices: tuple[int, ...] | None,
         compute_reward: Callable[[np.ndarray, np.ndarray, dict], np.ndarray],
         goal_box: Tensor | None = None,
+        best_reward: float = 0.0,
     ) -> None:
         self.env, self.horizon = env, horizon
         self.observation_size, self.action_size, self.goal_size = observation_size, action_size, goal_size
         self.goal_indices, self.compute_reward, self.goal_box = goal_indices, compute_reward, goal_box
+        self.best_reward = best_reward
 
     def phi(self, states: Tensor) -> Tensor:
         """Map states [..., obs] to the goals they achieve [..., goal] (Section 3.1)."""
         return states[..., self.goal_indices]
 
     def reward(self, achieved_goal: Tensor, desired_goal: Tensor) -> Tensor:
-        """Recompute the task's own reward [B] of achieved [B, goal] under desired goals [B, goal] (Eq. 1)."""
+        """Recompute the task's own reward [B] of achieved [B, goal] under desired goals [B, goal] (Eq. 1).
+
+        Shifted to 0 at the goal, as the bounds of the critic's targets want it; what is best to do stays the same.
+        """
         reward = self.compute_reward(achieved_goal.numpy(force=True), desired_goal.numpy(force=True), {})
+        reward = reward - self.best_reward
         return torch.as_tensor(reward, dtype=torch.float32, device=achieved_goal.device)
 
     def require_phi(self, user: str) -> None:
@@ -83,7 +90,7 @@ def inspect_task(env: str, env_kwargs: dict, goal_indices: list[int] | None) -> 
         horizon = probe.spec.max_episode_steps if probe.spec is not None else None
         if horizon is None:
             raise UserError(f"data.env is {env!r}, whose episodes have no fixed length; allowed: max_episode_steps set")
-        _require_vectorised_reward(env, probe, sizes["achieved_goal"])
+        best_reward = _best_reward(env, probe, sizes["achieved_goal"])
         return Task(
             env=env,
             horizon=horizon,
@@ -93,6 +100,7 @@ def inspect_task(env: str, env_kwargs: dict, goal_indices: list[int] | None) -> 
             goal_indices=_find_goal_indices(probe, goal_indices),
             compute_reward=probe.unwrapped.compute_reward,
             goal_box=_goal_box(probe.observation_space["desired_goal"]),
+            best_reward=best_reward,
         )
     finally:
         probe.close()
@@ -112,20 +120,22 @@ def _require_goal_env(name: str, env: gym.Env) -> None:
         raise UserError(f"data.env is {name!r} with {env.action_space}; allowed: an action space that is a vector Box")
 
 
-def _require_vectorised_reward(name: str, env: gym.Env, goal_size: int) -> None:
+def _best_reward(name: str, env: gym.Env, goal_size: int) -> float:
+    """Return the reward at the goal, from the vectorised reward function that the environment must have."""
     goals = np.zeros((3, goal_size))
     try:
-        shape = np.shape(env.unwrapped.compute_reward(goals, goals, {}))
+        rewards = np.asarray(env.unwrapped.compute_reward(goals, goals, {}), dtype=float)
     except Exception as error:
         raise UserError(
             f"data.env is {name!r}, whose compute_reward fails on a batch of goals ({type(error).__name__}: {error}); "
             "allowed: compute_reward(achieved [B, goal], desired [B, goal], info) -> [B]"
         ) from error
-    if shape != (3,):
+    if rewards.shape != (3,):
         raise UserError(
-            f"data.env is {name!r}, whose compute_reward gives shape {shape} for 3 goals; allowed: a vectorised "
-            "compute_reward(achieved [B, goal], desired [B, goal], info) -> [B]"
+            f"data.env is {name!r}, whose compute_reward gives shape {rewards.shape} for 3 goals; allowed: a "
+            "vectorised compute_reward(achieved [B, goal], desired [B, goal], info) -> [B]"
         )
+    return float(rewards[0])
 
 
 def _goal_box(space: spaces.Box) -> Tensor | None:

@@ -64,6 +64,15 @@ def test_paths_run_under_the_goals_of_the_relabelled_batch():
     assert torch.allclose(virtual["action"], agent.act(virtual["observation"], virtual["desired_goal"]))
 
 
+def test_the_actor_itself_acts_and_the_model_gets_the_actions_that_are_stored():
+    agent, source = make_agent(), rollouts(steps=2)
+    for parameter in agent.actor_target.parameters():
+        parameter.fill_(torch.nan)
+    virtual = source.roll_out(relabelled(20, agent=agent), agent, generator())
+    assert torch.isfinite(virtual["action"]).all()
+    assert torch.equal(torch.cat([action for _, action in agent.dynamics.calls]), virtual["action"])
+
+
 def test_exploration_noise_is_added_and_clipped():
     agent, batch = make_agent(), relabelled(500)
     quiet, noisy, wild = (
@@ -142,6 +151,11 @@ def test_rollouts_need_a_model_and_a_state_to_goal_map():
     task.goal_indices = None
     with pytest.raises(UserError, match="ModelRollouts needs the state-to-goal map"):
         make_agent(task, batch_source=rollouts())
+
+
+def test_an_imitation_of_virtual_actions_is_refused():
+    with pytest.raises(UserError, match=r"model\.imitation_weight is 3.0; allowed: 0 with ModelRollouts"):
+        make_agent(batch_source=rollouts(), imitation_weight=3.0)
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,11 @@ def test_any_goal_environment_works_by_its_id(command, tmp_path):
         ("--warmup.batch_size=0", 1, "warmup.batch_size is 0; allowed: an integer of at least 1"),
         ("--seed_everything=-3", 1, "seed_everything is -3; allowed: an integer from 0 to"),
         ("--threads=0", 1, "threads is 0; allowed: an integer of at least 1"),
+        ("--algorithm=a/b", 1, "algorithm is 'a/b'; allowed: a name"),
+        ("--trainer.strategy=ddp_spawn", 1, "trainer.strategy is 'ddp_spawn'; allowed: auto, ddp, seed_parallel"),
+        ("--trainer.accelerator=foo", 1, "trainer cannot be built as configured: .*foo"),
+        ("--trainer.devices=foo", 1, "trainer cannot be built as configured: .*devices"),
+        ("--trainer.check_val_every_n_epoch=0", 1, "trainer.check_val_every_n_epoch is 0; allowed: an integer"),
         ("--trainer.max_epochs=-5", 1, "max_epochs"),
         ("--trainer.devices=0", 1, "devices"),
         ("--ckpt_path=nowhere.ckpt", 1, "ckpt_path is 'nowhere.ckpt', which does not exist; allowed: a checkpoint"),
@@ -134,6 +139,28 @@ def test_bad_input_is_one_line_before_training(arguments: str, code: int, messag
     assert re.search(message.replace("?", r"\?"), err), err
     assert out == ""
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize("name", ["validate", "test"])
+def test_an_evaluation_needs_a_checkpoint(command, name):
+    code, out, err = command(name)
+    assert (code, out) == (1, "")
+    assert err == "error: ckpt_path is missing; allowed: --ckpt_path RUN, a run's folder or a checkpoint\n"
+
+
+def test_two_runs_built_before_either_trains_have_folders_of_their_own(build):
+    one, other = build("point2d"), build("point2d")
+    assert one.trainer.log_dir != other.trainer.log_dir
+    for run in (one, other):
+        run.trainer.fit(run.model, run.datamodule)
+        assert len(list(Path(run.trainer.log_dir).glob("events*"))) == 1
+
+
+def test_a_task_whose_reward_is_1_at_the_goal_trains_too(command, tmp_path):
+    maze = ["--data.env=PointMaze_UMaze-v3", "--data.env_kwargs={max_episode_steps: 20}", "--evaluation.episodes=2"]
+    code, _, err = command("fit", *maze)
+    assert code == 0, err
+    assert scalars(tmp_path / "PointMaze_UMaze-v3" / "mher" / "seed_0")["train/success_rate"].keys() == {60}
 
 
 def test_a_misspelt_key_in_a_config_file_is_named_in_full(command, tmp_path):

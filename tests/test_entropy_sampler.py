@@ -133,3 +133,8 @@ def test_the_state_is_plain_data():
 def test_a_setting_out_of_range_is_named(arguments):
     with pytest.raises(UserError, match=r"data\.sampler\.(components|refit_every) is 0; allowed: an integer"):
         MaximumEntropy(*arguments)
+
+
+def test_one_gaussian_fitted_after_every_episode_waits_for_the_second():
+    assert filled(1, components=1, refit_every=1).sampler.mixture is None
+    assert filled(2, components=1, refit_every=1).sampler.mixture is not None

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from toy import make_agent
 
 from mher_pl.envs import make, make_vec
+from mher_pl.errors import NonFiniteError
 from mher_pl.evaluate import rollout
 from mher_pl.task import inspect_task
 
@@ -46,3 +48,20 @@ def test_the_metrics_are_means_over_the_episodes():
     means = stay.means()
     assert means["eval/success_rate"] == means["eval/success_any"] == near.mean()
     assert means["eval/return"] == pytest.approx(-100 * (1 - near.mean()))
+
+
+def test_a_policy_that_gives_nan_is_named():
+    task = inspect_task("mher_pl/Point2DLarge-v1", {}, None)
+    with pytest.raises(NonFiniteError, match="an action in the evaluation is NaN"):
+        rollout(lambda s, g: torch.full((len(s), 2), torch.nan), make_vec(task.env, num_envs=2), task, [0, 1])
+
+
+def test_a_networks_own_actions_differ_by_rounding_alone_where_episodes_run_one_at_a_time():
+    task = inspect_task("FetchReach-v4", {}, None)
+    agent = make_agent(task, hidden_sizes=[64, 64])
+    batched = rollout(agent.act, make_vec(task.env, num_envs=len(SEEDS)), task, SEEDS)
+    for i, seed in enumerate(SEEDS):
+        single = rollout(agent.act, make_vec(task.env, num_envs=1), task, [seed])
+        assert torch.allclose(batched.observations[:, i], single.observations[:, 0], atol=1e-4)
+        assert batched.success[i] == single.success[0]
+        assert batched.episode_return[i] == single.episode_return[0]

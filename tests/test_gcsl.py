@@ -4,7 +4,7 @@ from toy import Record, generator, make_batch, make_task
 
 from mher_pl.errors import UserError
 from mher_pl.gcsl import GCSL
-from mher_pl.relabel import Future, ModelBased
+from mher_pl.relabel import Future, ImitationOnly, ModelBased
 
 
 def make_gcsl(relabel=None) -> GCSL:
@@ -66,3 +66,10 @@ def test_training_changes_the_actor_towards_the_replayed_actions(build):
 def test_a_relabeller_with_a_model_is_refused():
     with pytest.raises(UserError, match=r"model\.dynamics is null.*ModelBased"):
         make_gcsl(ModelBased(0.8, 5, 0.2))
+
+
+def test_goals_for_the_imitation_alone_are_what_it_imitates_under():
+    plain, wrapped = make_gcsl(Future(1.0)), make_gcsl(ImitationOnly(Future(1.0)))
+    batch = make_batch(20) / 1000.0
+    losses = [agent.imitation_loss(agent.relabel(batch, agent, generator())).item() for agent in (plain, wrapped)]
+    assert losses[0] == losses[1]

@@ -90,6 +90,13 @@ class TestActorLoss:
 
 
 class TestTargets:
+    def test_are_updated_by_the_batches_of_the_run_not_of_the_epoch(self, build):
+        cli = build("point2d", **TINY | {"model.init_args.batches_per_target_update": 7, "trainer.max_epochs": 4})
+        updates = []
+        cli.model.update_targets = lambda: updates.append(cli.model.batches)
+        cli.trainer.fit(cli.model, cli.datamodule)
+        assert updates == [7, 14]
+
     def test_start_as_copies(self):
         agent = make_agent()
         for trained, target in ((agent.actor, agent.actor_target), (agent.critic, agent.critic_target)):

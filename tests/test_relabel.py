@@ -244,6 +244,10 @@ class TestNoisy:
         with pytest.raises(UserError, match=r"model\.dynamics is null"):
             make_agent(relabel=Noisy(ModelBased(0.8, 5, 0.2), 0.01), dynamics=None)
 
+    def test_goals_set_aside_for_the_imitation_are_refused(self):
+        with pytest.raises(UserError, match=r"model.relabel is Noisy around ImitationOnly; allowed: ImitationOnly"):
+            Noisy(ImitationOnly(Future(0.8)), std=0.1)
+
 
 class TestImitationOnly:
     def test_goals_and_rewards_of_the_rl_losses_are_the_original_ones(self):

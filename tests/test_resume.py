@@ -81,6 +81,36 @@ def test_an_epoch_cut_short_by_the_trainer_is_followed_by_a_whole_new_one(tmp_pa
     assert_same_run(run_folder(tmp_path / "whole"), run_folder(tmp_path / "parts"))
 
 
+def test_a_run_cut_within_an_epoch_by_the_trainer_goes_on_with_whole_epochs(tmp_path):
+    steps = "--trainer.max_steps=10"  # of the optimisers, which take four in each of the five batches
+    assert fit(tmp_path, steps, epochs=3) == 0
+    assert fit(tmp_path, RESUME, epochs=3) == 0
+    assert state(run_folder(tmp_path))["/GoalDataModule/env_steps"] == 500  # an episode for each epoch
+    evaluated = [step for tag, step in scalars(run_folder(tmp_path)) if tag == "eval/success_rate" and step > 0]
+    assert sorted(evaluated) == [400, 500]
+
+
+def test_a_resume_tells_which_settings_it_changes_and_refuses_another_task(tmp_path, capsys):
+    assert fit(tmp_path, epochs=1) == 0
+    capsys.readouterr()
+    assert fit(tmp_path, RESUME, "--model.discount=0.5", epochs=2) == 0
+    out = capsys.readouterr().out
+    assert "this run goes on with another setting: model.discount is 0.5, was 0.99\n" in out
+    assert out.count("another setting") == 1
+    assert fit(tmp_path, RESUME, "--data.env_kwargs.boundary_dist=4.0", epochs=3) == 1
+    errors = capsys.readouterr().err
+    assert "data.env_kwargs is {'boundary_dist': 4.0}; allowed: {'boundary_dist': 5.0}, as in the checkpoint" in errors
+
+
+def test_a_run_that_still_trains_is_left_alone(tmp_path, capsys):
+    process = start(tmp_path, epochs=1000)
+    wait_for(run_folder(tmp_path) / "checkpoints" / "last.ckpt", process)
+    assert fit(tmp_path, RESUME, epochs=1000) == 1
+    assert "which another process trains; allowed: a run that has ended" in capsys.readouterr().err
+    process.kill()
+    process.communicate()
+
+
 def test_stopped_again_and_again_it_still_ends_the_same(tmp_path, whole):
     options = ["--data.episodes_per_epoch=2"]
     assert fit(tmp_path, *options, *signal_at(0, 1)) == 143

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from mher_pl.errors import UserError
-from mher_pl.run_folder import LAST, Place, checkpoint_file
+from mher_pl.run_folder import LAST, Place, changes, checkpoint_file, sole_writer
 
 
 @pytest.fixture
@@ -26,6 +26,20 @@ def test_a_new_run_gets_a_folder_of_its_own(tmp_path, place):
     names = [place.claim().relative_to(tmp_path).as_posix() for _ in range(3)]
     parent = "Point2DLarge-v1/her"
     assert names == [f"{parent}/seed_1", f"{parent}/seed_1-2", f"{parent}/seed_1-3"]
+
+
+def test_a_run_has_one_writer(place):
+    folder = place.claim()
+    with sole_writer(folder), pytest.raises(UserError, match=r"which another process trains"), sole_writer(folder):
+        pass
+    with sole_writer(folder):
+        pass
+
+
+def test_changed_settings_are_told(place):
+    folder = make_run(place.claim())
+    settings = {"algorithm": "her", "seed_everything": 2, "data.env": "mher_pl/Point2DLarge-v1", "data.new": 3}
+    assert changes(folder, settings) == ["seed_everything is 2, was 1"]
 
 
 def test_a_deleted_run_leaves_a_gap_and_other_seeds_do_not_count(place):

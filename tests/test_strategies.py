@@ -226,6 +226,18 @@ def test_the_board_takes_nothing_from_an_earlier_launch(tmp_path):
     assert (board.read(0).rates.keys(), board.read(0).state) == ({0, 1}, RUNNING)
 
 
+def test_the_board_takes_nothing_from_an_earlier_launch_of_the_same_name(tmp_path):
+    earlier, board = (SeedBoard(tmp_path, first=0, seeds=2, launch="none") for _ in range(2))
+    earlier.start(1, epoch=0)
+    earlier.end(1, FAILED, "in the earlier launch")
+    os.utime(earlier.path(1), (1.0, 1.0))
+    board.start(0, epoch=0)
+    assert board.read(1).state == RUNNING
+    earlier.start(1, epoch=0)
+    earlier.report(1, 0, 300, 0.5)
+    assert board.read(1).rates == {0: (300, 0.5)}
+
+
 def test_a_line_that_is_still_being_written_is_left_out(tmp_path):
     board = SeedBoard(tmp_path, first=0, seeds=1, launch="a")
     board.start(0, epoch=0)

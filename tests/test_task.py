@@ -92,3 +92,11 @@ def test_the_reward_is_the_environments_own():
 def test_what_is_no_usable_goal_environment_is_refused(env: str, kwargs: dict, message: str):
     with pytest.raises(UserError, match=message):
         inspect_task(env, kwargs, None)
+
+
+def test_rewards_are_0_at_the_goal_also_where_the_task_gives_1():
+    task = inspect_task("PointMaze_UMaze-v3", {}, None)
+    goals = torch.tensor([[0.0, 0.0], [0.0, 0.0]])
+    assert task.best_reward == 1.0
+    assert task.reward(goals, goals + torch.tensor([[0.1], [3.0]])).tolist() == [0.0, -1.0]
+    assert inspect_task("FetchReach-v4", {}, None).best_reward == 0.0

@@ -126,7 +126,8 @@ class MujocoVectorEnv(GoalVectorEnv):
 
             self._scene = mujoco.MjData(self.model)
             self._renderer = MujocoRenderer(self.model, self._scene, self.camera, self.size, self.size)
-        # A state of its own: `mj_forward` would change the warm start, and with it the copy's next steps.
+        # A state of its own: `mj_forward` moves the places of bodies, which lag a substep behind and from which some
+        # tasks' next targets start.
         mujoco.mj_copyData(self._scene, self.model, self.datas[copy])
         mujoco.mj_forward(self.model, self._scene)
         self._mark_goal(copy, self._scene)

@@ -91,6 +91,8 @@ class FourRoomVectorEnv(Point2DVectorEnv):
         """Take the arguments of `Point2DVectorEnv`."""
         super().__init__(*args, **kwargs)
         grown = POINT_RADIUS + WALL_HALF_THICKNESS
+        if self.boundary_dist <= grown:
+            raise error.Error(f"boundary_dist is {self.boundary_dist!r}; allowed: above {grown}, or all of it is wall")
         spans = np.array([[-1.2, -1.05], [-0.17, 0.17], [1.05, 1.2]]) * self.boundary_dist
         horizontal = [((start - grown, -grown), (end + grown, grown)) for start, end in spans]  # left to right
         vertical = [((-grown, start - grown), (grown, end + grown)) for start, end in spans[::-1]]  # top to bottom

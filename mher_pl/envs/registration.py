@@ -97,13 +97,16 @@ def make_vec(id: str, num_envs: int = 1, **kwargs: Any) -> VectorEnv:
 
 
 class SuccessInfo(gymnasium.Wrapper):
-    """Puts `is_success` into the info of environments that call it `success`, or say it by a sparse reward of 0."""
+    """Puts `is_success` into the info of environments that call it `success`, or say it by the reward of the goal."""
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step, and rename."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         if "is_success" not in info:
-            info["is_success"] = np.float32(info.get("success", reward >= 0))
+            goal = observation["desired_goal"]
+            info["is_success"] = np.float32(
+                info.get("success", reward >= self.unwrapped.compute_reward(goal, goal, {}))
+            )
         return observation, reward, terminated, truncated, info
 
 

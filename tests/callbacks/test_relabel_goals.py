@@ -9,7 +9,7 @@ def test_the_mean_distance_is_over_the_relabelled_rows():
     logger = RelabelGoalLogger(every_n_epochs=0)
     outputs = {
         "original_goal": torch.zeros(3, 2),
-        "desired_goal": torch.tensor([[3.0, 4.0], [0.0, 1.0], [0.0, 0.0]]),
+        "relabelled_goal": torch.tensor([[3.0, 4.0], [0.0, 1.0], [0.0, 0.0]]),
         "relabelled": torch.tensor([True, True, False]),
     }
     logger.on_train_batch_end(None, None, outputs, None, 0)
@@ -23,6 +23,19 @@ def test_distance_and_picture_are_logged(build):
     assert list(distances) == [300, 400, 500, 600]
     assert min(distances.values()) > 0.0
     assert [image.step for image in events(cli.trainer.log_dir).Images("relabel/goals")] == [400, 600]
+
+
+def test_goals_for_the_imitation_alone_count_too(build):
+    cli = build("point2d", "algorithms/no_mbr", **{"relabel_goals.every_n_epochs": 1})
+    cli.trainer.fit(cli.model, cli.datamodule)
+    (distance,) = scalars(cli.trainer.log_dir)["relabel/goal_distance"].values()
+    assert distance > 0.0
+    achieved, desired = torch.arange(10.0).view(5, 2), torch.full((5, 2), 7.0)
+    batch = TensorDict({"desired_goal": desired, "next": {"achieved_goal": achieved}}, [5])
+    rows = torch.ones(5, dtype=torch.bool)
+    chosen = TensorDict({"desired_goal": desired, "imitation_goal": achieved + 1, "relabelled": rows}, [5])
+    lines = {line.get_label(): line.get_xydata() for line in draw_goals(batch, chosen).axes[0].lines}
+    assert lines["relabelled"].tolist() == (achieved + 1).tolist()
 
 
 def test_looking_at_the_goals_changes_no_training(build):

@@ -2,7 +2,10 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import error
+from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from torchrl.envs import GymWrapper
+from torchrl.envs.utils import check_env_specs
 
 import mher_pl
 from mher_pl.envs import registration
@@ -48,6 +51,14 @@ def test_a_batch_equals_gymnasium_robotics_bit_by_bit(task):
             got = got[0]
         assert expected[3].all()
         assert touched, "an object that lies still shows nothing"
+
+
+@pytest.mark.filterwarnings("ignore:.*infinity", "ignore:.*bound")  # gymnasium-robotics' own spaces
+@pytest.mark.parametrize("task", ["FetchReach-v4", "FetchPush-v4"])
+def test_the_checkers_of_gymnasium_and_torchrl_are_content(task):
+    check_env(mher_pl.make(task).unwrapped, skip_render_check=True)
+    check_env_specs(GymWrapper(mher_pl.make(task)))
+    check_env_specs(GymWrapper(mher_pl.make_vec(task, num_envs=3)))
 
 
 def test_the_order_in_which_threads_step_the_copies_changes_nothing():

@@ -92,3 +92,9 @@ def test_a_goal_is_reached_at_a_distance_of_one():
 def test_an_impossible_arena_is_refused(boundary_dist):
     with pytest.raises(error.Error, match="boundary_dist is"):
         gymnasium.make("mher_pl/Point2DLarge-v1", boundary_dist=boundary_dist)
+
+
+def test_four_rooms_that_are_all_wall_are_refused():
+    with pytest.raises(error.Error, match=r"boundary_dist is 0.8; allowed: above 0.8"):
+        gymnasium.make("mher_pl/Point2DFourRoom-v1", boundary_dist=0.8)
+    gymnasium.make("mher_pl/Point2DFourRoom-v1", boundary_dist=0.9).reset(seed=0)

@@ -103,7 +103,7 @@ def test_actions_of_other_bounds_are_rescaled_and_success_is_read_off_a_sparse_r
         action_space = spaces.Box(0.0, 4.0, (1,))
 
         def compute_reward(self, achieved_goal, desired_goal, info):
-            return -(np.abs(achieved_goal - desired_goal)[..., 0] > 0.1).astype(float)
+            return (np.abs(achieved_goal - desired_goal)[..., 0] <= 0.1).astype(float)  # 1 at the goal, 0 elsewhere
 
         def _observe(self):
             return {key: np.float32([self.at]) for key in ("observation", "achieved_goal")} | {
