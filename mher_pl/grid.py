@@ -14,6 +14,8 @@ from mher_pl.runs import IncompleteRun, Run, find_runs, read_run
 
 FIT = [sys.executable, "-m", "mher_pl", "fit"]
 KEYS = ("tasks", "algorithms", "seeds", "jobs", "out", "overrides")
+MAX_SEED = 2**32 - 1  # the largest one that fit takes
+MAX_SEEDS = 10_000
 RESERVED = ("config", "seed_everything", "algorithm", "ckpt_path", "trainer.default_root_dir")  # set per cell
 
 
@@ -96,7 +98,7 @@ class Cell:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def read_sweep(path: Path) -> Sweep:
         tasks=_configs(text, "tasks", [Path("configs"), configs]),
         algorithms=_configs(text, "algorithms", [Path("configs/algorithms"), configs / "algorithms"]),
         seeds=_seeds(text.get("seeds")),
-        out=Path(text.get("out") or Path("runs") / path.stem),
+        out=_out(text.get("out", str(Path("runs") / path.stem))),
         jobs=require_jobs(text.get("jobs", 1)),
         overrides=_overrides(text.get("overrides") or {}),
     )
@@ -167,16 +169,27 @@ def _configs(text: dict[str, Any], key: str, folders: list[Path]) -> list[Path]:
     return paths
 
 
-def _is_int(value: Any, at_least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= at_least
+def _out(value: Any) -> Path:
+    if not isinstance(value, str) or not value:
+        raise UserError(f"out is {value!r}; allowed: the path of a folder")
+    return Path(value)
+
+
+def _is_int(value: Any, at_least: int, at_most: float = float("inf")) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and at_least <= value <= at_most
 
 
 def _seeds(value: Any) -> list[int]:
-    seeds = list(range(value)) if _is_int(value, 1) else value
-    valid = isinstance(seeds, list) and all(_is_int(seed, 0) for seed in seeds) and 0 < len(seeds) == len(set(seeds))
+    seeds = list(range(value)) if _is_int(value, 1, MAX_SEEDS) else value
+    valid = (
+        isinstance(seeds, list)
+        and all(_is_int(seed, 0, MAX_SEED) for seed in seeds)
+        and 0 < len(seeds) == len(set(seeds)) <= MAX_SEEDS
+    )
     if not valid:
         raise UserError(
-            f"seeds is {value!r}; allowed: a number of seeds of at least 1, or a list of different integers >= 0"
+            f"seeds is {value!r}; allowed: a number of seeds from 1 to {MAX_SEEDS}, or a list of at most as many "
+            f"different integers from 0 to {MAX_SEED}"
         )
     return seeds
 

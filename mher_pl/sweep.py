@@ -106,8 +106,8 @@ def _duration(seconds: float) -> str:
 def _require_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        raise UserError(f"out is {out}; allowed: a folder that can be written") from None
+    except (OSError, ValueError):  # ValueError: a null character
+        raise UserError(f"out is {str(out)!r}; allowed: a folder that can be written") from None
 
 
 @contextmanager

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -65,12 +66,13 @@ def test_every_cell_of_the_grid_is_run_and_can_be_reported(place, capsys):
 
 def test_a_cell_is_a_plain_fit_and_dry_run_prints_it_and_runs_nothing(place, capsys):
     overrides = {"trainer.max_epochs": 3, "behave": "learn", "data.env_kwargs": {"size": 4.0}, "model.dynamics": None}
+    overrides["name"] = date(2024, 2, 1)  # as YAML reads it where it has no quotes
     path = grid_file(tasks=["configs/one.yaml"], seeds=[5], jobs=2, overrides=overrides)
     assert sweep.main([path, "--dry-run"]) == 0
     assert capsys.readouterr().out == (
         f"OMP_NUM_THREADS=1 python {FAKE_FIT[1]} --config configs/one.yaml --config configs/algorithms/mher.yaml "
         "--seed_everything 5 --trainer.default_root_dir out/one/mher/seed_5 --trainer.max_epochs=3 --behave=learn "
-        "'--data.env_kwargs={\"size\": 4.0}' --model.dynamics=null\n"
+        "'--data.env_kwargs={\"size\": 4.0}' --model.dynamics=null '--name=\"2024-02-01\"'\n"
     )
     assert not Path("out").exists()
 
@@ -220,6 +222,12 @@ def test_a_cell_that_only_failed_may_be_run_with_other_options(place):
         ({"seeds": True}, "seeds is True; allowed"),
         ({"seeds": [1, 1]}, r"seeds is \[1, 1\]; allowed"),
         ({"seeds": [-1]}, r"seeds is \[-1\]; allowed"),
+        ({"seeds": 2**33}, "seeds is 8589934592; allowed: a number of seeds from 1 to 10000, or a list"),
+        ({"seeds": [2**32]}, r"seeds is \[4294967296\]; allowed: .* different integers from 0 to 4294967295"),
+        ({"out": 5}, "out is 5; allowed: the path of a folder"),
+        ({"out": ["a"]}, r"out is \['a'\]; allowed: the path of a folder"),
+        ({"out": ""}, "out is ''; allowed: the path of a folder"),
+        ({"out": "a\0b"}, r"out is 'a\\x00b'; allowed: a folder that can be written"),
         ({"jobs": 0}, "jobs is 0; allowed: an integer of at least 1"),
         ({"jobs": "two"}, "jobs is 'two'; allowed: an integer of at least 1"),
         ({"overrides": ["a"]}, r"overrides is \['a'\]; allowed: dotted settings"),
@@ -266,7 +274,7 @@ def test_a_usage_error_is_one_line(capsys, arguments, message):
 
 def test_an_out_that_is_a_file_is_refused(place):
     Path("out").write_text("")
-    with pytest.raises(UserError, match="out is out; allowed: a folder"):
+    with pytest.raises(UserError, match="out is 'out'; allowed: a folder"):
         sweep.main([grid_file()])
 
 
