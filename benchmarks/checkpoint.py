@@ -8,9 +8,7 @@ folder and forces them to the disk.
 """
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from pathlib import Path
 from time import perf_counter
 
 import torch
+from output import Report
 from tensordict import TensorDict
 
 from mher_pl.checkpoint import PlainCheckpointIO
@@ -38,18 +37,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "checkpoint.json")
     options = parser.parse_args()
     quiet()
+    report = Report(options.out)
     with tempfile.TemporaryDirectory(dir=ROOT) as folder:
         rows = [measure(options.config, Path(folder), transitions) for transitions in TRANSITIONS]
-    result = {
-        "what": "Trainer.save_checkpoint and its reading, MHER on FetchReach, medians of 5, seconds and megabytes",
-        "machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "python": platform.python_version()},
-        "torch": torch.__version__,
-        "load_average": os.getloadavg()[0],
-        "rows": rows,
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    report.values["rows"] = rows
+    caption = f"`Trainer.save_checkpoint` and the reading of its file, MHER on `{Path(options.config).name}`"
+    names = {f"{row['transitions']:,}": {key: row[key] for key in list(row)[1:]} for row in rows}
+    report.table(f"{caption}; medians of {REPEATS}, in seconds.", "transitions", names)
+    report.write()
 
 
 def measure(config: str, folder: Path, transitions: int) -> dict[str, float]:
@@ -115,12 +110,6 @@ def repeat(function: Callable[[], None]) -> float:
         function()
         seconds.append(perf_counter() - start)
     return statistics.median(seconds)
-
-
-def cpu_name() -> str:
-    """Return the processor's name."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

@@ -8,9 +8,6 @@ processor time of a step, which other programs change less, stands beside.
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Iterator
@@ -22,6 +19,7 @@ import gymnasium
 import mujoco
 import numpy as np
 from gymnasium.vector import SyncVectorEnv
+from output import Report
 
 import mher_pl
 from mher_pl.envs.batch import CORES, MujocoVectorEnv, share
@@ -116,64 +114,44 @@ def measure(task: str, num_envs: int, budget: float) -> dict[str, Any]:
         "sync_steps_per_second": rates["sync"],
         "single_steps_per_second": rates["single"],
         "cpu_us_per_step": cpu_us,
-        "timed_steps": len(times["batch"]),
+        "timed_steps": len(times["batch"]) - 1,
     }
     env.close()
     sync.close()
     return row | {"targets": TARGETS[task], "met": all(row[key] >= value for key, value in TARGETS[task].items())}
 
 
-def table(rows: dict[str, dict[str, Any]]) -> str:
-    """Lay the rows out as a Markdown table."""
-    columns = "task", "batch, steps/s", "floor", "of it", "`SyncVectorEnv`", "times that", "single", "CPU us", "target"
-    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    for task, row in rows.items():
-        floor = f"{row['floor_steps_per_second']:,.0f}" if row["floor_share"] else "-"
-        part = f"{row['floor_share']:.2f}" if row["floor_share"] else "-"
-        cpu = ", ".join(f"{name} {value:.3g}" for name, value in row["cpu_us_per_step"].items())
-        target = ", ".join(f"{key} {value:,}" for key, value in row["targets"].items())
-        lines.append(
-            f"| {task} | {row['steps_per_second']:,.0f} | {floor} | {part} | {row['sync_steps_per_second']:,.0f} "
-            f"| {row['times_sync']:.1f} | {row['single_steps_per_second']:,.0f} "
-            f"| {cpu} | {target}: {'met' if row['met'] else 'MISSED'} |"
-        )
-    return "\n".join(lines)
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
+def summary(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what the table shows of a row."""
+    target = ", ".join(f"{key} {value:,}" for key, value in row["targets"].items())
+    return {
+        "batch, steps/s": row["steps_per_second"],
+        "floor": row["floor_steps_per_second"],
+        "of it": row["floor_share"],
+        "`SyncVectorEnv`": row["sync_steps_per_second"],
+        "times that": row["times_sync"],
+        "single": row["single_steps_per_second"],
+        "CPU us": ", ".join(f"{name} {value:.3g}" for name, value in row["cpu_us_per_step"].items()),
+        "timed steps": row["timed_steps"],
+        "target": f"{target}: {'met' if row['met'] else 'MISSED'}",
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", choices=TARGETS, default=list(TARGETS), metavar="ID")
     parser.add_argument("--num-envs", type=int, default=100)
-    parser.add_argument("--seconds", type=float, default=6.0, help="of timing per task")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of timing per task")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "envs.json")
     arguments = parser.parse_args()
-    rows = {}
+    report = Report(arguments.out, num_envs=arguments.num_envs)
+    rows = report.values["tasks"] = {}
     for task in arguments.tasks:
         rows[task] = measure(task, arguments.num_envs, arguments.seconds)
         print(task, f"{rows[task]['steps_per_second']:,.0f} steps/s", flush=True)
-    result = {
-        "num_envs": arguments.num_envs,
-        "cores": CORES,
-        "processor": processor(),
-        "load_average": os.getloadavg()[0],
-        "versions": {
-            "python": platform.python_version(),
-            "mujoco": mujoco.__version__,
-            "gymnasium": gymnasium.__version__,
-        },
-        "tasks": rows,
-    }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(result, indent=2) + "\n")
-    print("\n" + table(rows) + f"\n\n{arguments.num_envs} environments on {CORES} cores; written to {arguments.out}")
+    caption = f"Environment steps per second of {arguments.num_envs} copies on {CORES} cores, medians over timed steps."
+    report.table(caption, "task", {task: summary(row) for task, row in rows.items()})
+    report.write()
 
 
 if __name__ == "__main__":

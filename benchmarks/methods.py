@@ -7,18 +7,14 @@ fits its density. All methods take turns, episode by episode, so that a busy mac
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import lightning
-import sklearn
 import torch
+from output import Report
 
 from mher_pl.cli import load, quiet
 
@@ -85,6 +81,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "methods.json")
     args = parser.parse_args()
     quiet()
+    report = Report(args.out, task=args.task, episodes=args.episodes, limit_times_mher=LIMIT)
 
     with tempfile.TemporaryDirectory() as folder:
         methods = [Method(ROOT / "configs" / f"{args.task}.yaml", overlay, folder) for overlay in OVERLAYS]
@@ -99,37 +96,19 @@ def main() -> None:
     for result in results.values():
         result["times_mher"] = result["update_ms"] / results["mher"]["update_ms"]
     results = dict(sorted(results.items(), key=lambda item: item[1]["update_ms"]))
-    print(f"{'method':14}{'updates/s':>10}{'ms':>8}{'cpu ms':>8}{'x MHER':>8}")
-    for name, result in results.items():
-        print(
-            f"{name:14}{result['updates_per_second']:10.0f}{result['update_ms']:8.2f}{result['cpu_ms']:8.2f}"
-            f"{result['times_mher']:8.2f}{'' if result['times_mher'] <= LIMIT else '  above the limit'}"
-        )
-    report = {
-        "task": args.task,
-        "episodes": args.episodes,
-        "threads": torch.get_num_threads(),
-        "processor": processor(),
-        "load_average": os.getloadavg()[0],
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "lightning": lightning.__version__,
-            "scikit-learn": sklearn.__version__,
-        },
-        "limit_times_mher": LIMIT,
-        "methods": results,
+    report.values |= {"threads": torch.get_num_threads(), "methods": results}
+    rows = {
+        name: {
+            "updates/s": result["updates_per_second"],
+            "ms": result["update_ms"],
+            "CPU ms": result["cpu_ms"],
+            "times MHER's": result["times_mher"],
+            f"at most {LIMIT:g}": "met" if result["times_mher"] <= LIMIT else "MISSED",
+        }
+        for name, result in results.items()
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"written {args.out}")
-
-
-def processor() -> str:
-    """Return the processor's name."""
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    report.table(f"An update of every method on `configs/{args.task}.yaml`.", "method", rows)
+    report.write()
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ python benchmarks/scaling.py
 """
 
 import argparse
-import json
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -13,10 +11,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import envs
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from output import Report
 from tensordict import TensorDict
 from updates import Learner
 
@@ -144,6 +142,7 @@ def main() -> None:
     args = parser.parse_args()
     quiet()
     torch.set_num_threads(1)
+    report = Report(args.out / "scaling.json", sizes=SIZES)
     with tempfile.TemporaryDirectory() as folder:
         curves = {
             "batch size": {"update": batch_sizes(folder)},
@@ -163,18 +162,9 @@ def main() -> None:
         for label, values in lines.items():
             cells = (f"{size:,}: {value:.3g}" for size, value in zip(SIZES[quantity], values, strict=True))
             print(f"{quantity}, ms of {label}: " + "; ".join(cells))
-    report = {
-        "processor": envs.processor(),
-        "cores": envs.CORES,
-        "load_average": os.getloadavg()[0],
-        "torch": torch.__version__,
-        "sizes": SIZES,
-        "milliseconds": curves,
-    }
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "scaling.json").write_text(json.dumps(report, indent=2) + "\n")
+    report.values["milliseconds"] = curves
+    report.write()
     draw(curves).savefig(args.out / "scaling.png")
-    print(f"written to {args.out}/scaling.json and .png")
 
 
 if __name__ == "__main__":

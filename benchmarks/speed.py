@@ -1,116 +1,61 @@
 """Where the time goes: epochs, updates, environment steps, start-up, memory, beside the floors they cannot go below.
 
-What is compared is timed in turns within this one run, and medians are printed, so that a busy machine slows both sides
-alike. Results are written as JSON, the hardware named.
+What is compared is timed in turns within this one run, so that a busy machine slows both sides alike. The results are
+written as JSON and, as tables with the hardware named, as Markdown.
 
     python benchmarks/speed.py [--quick]
 """
 
 import argparse
-import json
-import os
-import platform
+import io
 import statistics
 import tempfile
-import time
-from collections import defaultdict
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import envs
-import gymnasium
-import lightning
-import mujoco
 import numpy as np
 import torch
-import torchrl
-from processes import start_up, whole_fit
-from updates import BareUpdate, Learner, on_cuda, peer
+from clock import Clock, in_turns
+from lightning import Callback
+from output import Report
+from processes import fit, start_up
+from updates import BareUpdate, Learner, on_device, peer
 
-from callbacks import Evaluation, RelabelGoalLogger, RunCheckpoint
+from callbacks import Evaluation, ModelWarmup, RelabelGoalLogger, RunCheckpoint
 from mher_pl.cli import load, quiet
 from mher_pl.collect import EpisodeCollector, SeededEpisodes
 from mher_pl.data import GoalDataModule
 from mher_pl.envs import make, make_vec
-from mher_pl.evaluate import rollout
 from mher_pl.mher import MHER
 from mher_pl.replay import EpisodeReplay
 
 ROOT = Path(__file__).parent.parent
 TASKS = "point2d", "four_room", "reacher", "sawyer", "fetch"
+PARTS = (  # of an epoch, and the methods that are their whole work
+    ("collect", GoalDataModule, "collect"),
+    ("sample", EpisodeReplay, "sample"),
+    ("update", MHER, "training_step"),
+    ("evaluate", Evaluation, "on_validation_epoch_end"),
+    ("log", GoalDataModule, "log_metrics"),
+    ("log", RelabelGoalLogger, "on_train_epoch_end"),  # with its picture every fifth epoch
+    ("checkpoint", RunCheckpoint, "on_train_epoch_end"),
+)
 TARGETS = {  # name: limit, and whether the value must stay below it
-    "fetch fit / physics floor": (1.5, True),
-    "fetch evaluation / physics floor": (1.25, True),
+    "FetchReach `fit` / physics floor": (1.5, True),
+    "FetchReach evaluation / physics floor": (1.25, True),
     "MHER updates / bare products": (0.5, False),
     "collector adds, ms a step": (0.25, True),
-    "Lightning adds, ms an update": (0.5, True),
-    "point2d fit, s": (15.0, True),
-    "--help, s": (2.0, True),
-    "start to first step, s": (6.0, True),
+    "Lightning, logging, callbacks and checkpoint add, ms an update": (0.5, True),
+    "the same without the checkpoint": (0.5, True),
+    "Point2D `fit`, s": (15.0, True),
+    "`--help`, s": (2.0, True),
+    "start to first environment step, s": (6.0, True),
 }
-
-
-def in_turns(budget: float, **functions: Callable[[], Any]) -> dict[str, float]:
-    """Call the functions in turns for `budget` seconds, thrice at least, and return the median seconds of each."""
-    seconds = defaultdict(list)
-    end = time.perf_counter() + budget
-    while time.perf_counter() < end or len(next(iter(seconds.values()))) < 3:
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
-
-
-def epoch_split(task: str, epochs: int) -> dict[str, float]:
-    """Return median milliseconds of an epoch in each part of `fit`; `lightning` is what no other part took."""
-    spent: dict[str, float] = defaultdict(float)
-    rows = []
-    parts = [
-        ("collect", GoalDataModule, "collect"),
-        ("update", MHER, "training_step"),
-        ("sample", EpisodeReplay, "sample"),
-        ("evaluate", Evaluation, "on_validation_epoch_end"),
-        ("log", GoalDataModule, "log_metrics"),
-        ("log", RelabelGoalLogger, "on_train_epoch_end"),
-        ("checkpoint", RunCheckpoint, "on_train_epoch_end"),
-    ]
-
-    def timed(part: str, method: Callable) -> Callable:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            inside, start = sum(spent.values()), time.perf_counter()
-            try:
-                return method(*args, **kwargs)
-            finally:
-                inside = sum(spent.values()) - inside  # parts that this one called, which count for themselves
-                spent[part] += time.perf_counter() - start - inside
-
-        return call
-
-    class Epochs(lightning.Callback):
-        def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-            now = time.perf_counter()
-            if trainer.current_epoch > 0:  # an epoch's checkpoint comes last, so look at the next start
-                rows.append(dict(spent) | {"total": now - self.start})
-            spent.clear()
-            self.start = now
-
-    methods = [(owner, name, getattr(owner, name)) for _, owner, name in parts]
-    for (part, owner, name), (*_, method) in zip(parts, methods, strict=True):
-        setattr(owner, name, timed(part, method))
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            cli = load(ROOT / "configs" / f"{task}.yaml", **settings(folder, epochs + 1))
-            cli.trainer.callbacks.append(Epochs())
-            cli.trainer.fit(cli.model, cli.datamodule)
-    finally:
-        for owner, name, method in methods:
-            setattr(owner, name, method)
-    split = {part: 1e3 * statistics.median(row.get(part, 0.0) for row in rows) for part in rows[0]}
-    split["lightning"] = 2 * split["total"] - sum(split.values())  # what is left of the total
-    split["updates"] = len(cli.datamodule.train_dataloader())
-    return split
 
 
 def settings(folder: str, epochs: int, **more: Any) -> dict[str, Any]:
@@ -122,6 +67,62 @@ def settings(folder: str, epochs: int, **more: Any) -> dict[str, Any]:
         "warmup.episodes": 2,
         "warmup.updates": 5,
     } | more
+
+
+class Screen(io.StringIO):
+    """A terminal that nobody looks at, on which the progress bar draws itself."""
+
+    def isatty(self) -> bool:
+        """Say that it is one."""
+        return True
+
+
+class Epochs(Callback):
+    """Keeps what a clock counted in each epoch, its checkpoint included, beside the epoch's total."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.rows = clock, []
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """End the epoch before, and begin."""
+        self.on_train_end(trainer, pl_module)
+        self.clock.spent.clear()
+        self.start = perf_counter()
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """End an epoch."""
+        if self.clock.spent and trainer.current_epoch > 0:  # what was counted before the first one was the warm-up
+            self.rows.append(self.clock.spent | {"total": perf_counter() - self.start})
+
+
+def epoch_split(task: str, epochs: int, **overrides: Any) -> dict[str, float]:
+    """Return the mean milliseconds of an epoch by part, over `epochs` epochs behind a first one.
+
+    `rest` is what no part took: Lightning's loops, the progress bar and the other callbacks. `added an update` is what
+    `rest`, `log` and `checkpoint` come to for each of the epoch's updates.
+    """
+    clock = Clock()
+    recorder = Epochs(clock)
+    methods = [(owner, name, getattr(owner, name)) for _, owner, name in PARTS]
+    for (part, owner, name), (*_, method) in zip(PARTS, methods, strict=True):
+        setattr(owner, name, clock.timed(part, method))
+    try:
+        with tempfile.TemporaryDirectory() as folder, redirect_stdout(Screen()):
+            options = settings(folder, 1 + epochs) | {"trainer.enable_progress_bar": True} | overrides
+            cli = load(ROOT / "configs" / f"{task}.yaml", **options)
+            cli.trainer.callbacks.insert(0, recorder)
+            cli.trainer.fit(cli.model, cli.datamodule)
+    finally:
+        for owner, name, method in methods:
+            setattr(owner, name, method)
+    rows = recorder.rows[1:]
+    assert len(rows) == epochs
+    split = {part: 1e3 * statistics.fmean(row[part] for row in rows) for part, *_ in PARTS}
+    total = 1e3 * statistics.fmean(row["total"] for row in rows)
+    split |= {"rest": total - sum(split.values()), "total": total}
+    updates = len(cli.datamodule.train_dataloader())
+    added = (split["rest"] + split["log"] + split["checkpoint"]) / updates
+    return split | {"updates": updates, "added an update": added}
 
 
 def collector_adds(learner: Learner, budget: float) -> dict[str, float]:
@@ -141,147 +142,192 @@ def collector_adds(learner: Learner, budget: float) -> dict[str, float]:
             observation, *_ = env.step(agent.act(state, goal).numpy())
 
     collector.collect()
-    seconds = in_turns(budget, collect=collector.collect, bare=bare)
+    seconds = in_turns(budget, {"collect": collector.collect, "bare": bare})
     collector.close()
     return {name: 1e3 * value / task.horizon for name, value in seconds.items()}
 
 
-def evaluation(learner: Learner, episodes: int) -> dict[str, float]:
-    """Time the evaluation of FetchReach and, step by step beside it, the physics of the same steps alone."""
-    task = learner.agent.task
-    batch = make_vec(task.env, num_envs=episodes, **learner.data.env_kwargs)
-    floor = envs.Floor(batch)
-    floor_seconds, step = [], batch.step
+def evaluation(learner: Learner, episodes: int, rounds: int) -> dict[str, float]:
+    """Return the seconds of an evaluation on FetchReach and, timed step by step beside it, of its physics alone.
 
-    def step_beside_floor(actions: np.ndarray) -> Any:
-        if not floor_seconds:
+    The evaluation is what `Evaluation` does after an epoch, resets, metrics and Q values included, but for logging.
+    """
+    agent, trainer, clock = learner.agent, learner.trainer, Clock()
+    callback = Evaluation(episodes)
+    callback.envs = batch = make_vec(agent.task.env, num_envs=episodes, **learner.data.env_kwargs)
+    floor, reset, step = envs.Floor(batch), batch.reset, batch.step
+
+    def reset_beside_floor(**kwargs: Any) -> Any:
+        result = reset(**kwargs)
+        with clock.part("copying"):
             floor.start()
-        result = step(actions)
-        start = time.perf_counter()
-        floor.follow()
-        floor.step()
-        floor_seconds.append(time.perf_counter() - start)
         return result
 
-    batch.step = step_beside_floor
-    start = time.perf_counter()
-    rollout(learner.agent.act, batch, task, range(episodes))
-    seconds = time.perf_counter() - start - sum(floor_seconds)
+    def step_beside_floor(actions: np.ndarray) -> Any:
+        result = step(actions)
+        with clock.part("copying"):
+            floor.follow()
+        with clock.part("floor"):
+            floor.step()
+        return result
+
+    batch.reset, batch.step = reset_beside_floor, step_beside_floor
+    measured = []
+    with torch.inference_mode():  # as within Lightning's validation
+        for _ in range(rounds):
+            clock.spent.clear()
+            with clock.part("evaluation"):
+                outcome = callback.evaluate(trainer, agent)
+                outcome.means()
+                agent.value(outcome.observations, outcome.desired_goals, outcome.actions).mean().item()
+            measured.append((clock.spent["evaluation"], clock.spent["floor"]))
     batch.close()
-    return {"seconds": seconds, "floor_seconds": sum(floor_seconds), "steps": episodes * task.horizon}
+    seconds, floors = zip(*measured, strict=True)
+    return {
+        "seconds": statistics.median(seconds),
+        "floor, s": statistics.median(floors),
+        "ratio": statistics.median(second / least for second, least in measured),
+        "physics steps/s": episodes * agent.task.horizon / statistics.median(floors),
+    }
 
 
-def memory(learner: Learner) -> dict[str, float]:
-    """Return resident megabytes of this process, and bytes of a stored transition beside those of its fields."""
-    episode = learner.data.replay.episodes[0]
-    stored = sum(value.numel() * value.element_size() for value in episode.values())
+def updates_per_second(learners: dict[str, Learner], budget: float) -> dict[str, dict[str, float]]:
+    """Return the updates per second of every learner, of the bare products of MHER's, and of the peer."""
+    mher = learners["mher"]
+    functions: dict[str, Callable] = {name: learner.update for name, learner in learners.items()}
+    functions |= {"bare products": BareUpdate(mher.agent, mher.data.batch_size).update} | peer()
+    rows = {}
+    for name, threads in (("1 thread", 1), ("2 threads", 2)):
+        torch.set_num_threads(threads)
+        rows[name] = {function: 1.0 / seconds for function, seconds in in_turns(budget, functions).items()}
+    torch.set_num_threads(1)
+    return rows
+
+
+def bytes_per_transition(learner: Learner) -> dict[str, float]:
+    """Return the bytes of a stored transition, and of its fields, each state counted once."""
+    stored = sum(value.numel() * value.element_size() for value in learner.data.replay.episodes[0].values())
     task = learner.agent.task
-    fields = 4 * (task.observation_size + task.action_size + 2 * task.goal_size)  # each state counted once
-    pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc/self/statm").exists() else 0
+    fields = 4 * (task.observation_size + task.action_size + 2 * task.goal_size)
+    return {"bytes of a stored transition": stored / task.horizon, "bytes of its fields": fields}
+
+
+def protocol(task: str) -> dict[str, int]:
+    """Return what the config's `fit` runs: epochs, and episodes of warm-up, training and evaluation."""
+    run = load(ROOT / "configs" / f"{task}.yaml")
+    callbacks = {type(callback): callback for callback in run.trainer.callbacks}
     return {
-        "resident_mb": pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
-        "bytes_per_transition": stored / task.horizon,
-        "bytes_of_fields": fields,
+        "epochs": run.trainer.max_epochs,
+        "warmup": callbacks[ModelWarmup].episodes,
+        "training": run.datamodule.episodes_per_epoch,
+        "evaluation": callbacks[Evaluation].episodes,
+        "horizon": run.datamodule.task.horizon,
     }
-
-
-def hardware() -> dict[str, Any]:
-    """Name the machine and the versions."""
-    packages = (torch, lightning, torchrl, gymnasium, mujoco)
-    return {
-        "processor": envs.processor(),
-        "cores": envs.CORES,
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "load_average": os.getloadavg()[0],
-        "versions": {"python": platform.python_version()} | {p.__name__: p.__version__ for p in packages},
-    }
-
-
-def table(title: str, rows: dict[str, dict[str, Any]]) -> None:
-    """Print rows as a Markdown table."""
-    columns = list(next(iter(rows.values())))
-    print(f"\n| {title} | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 1) + "|")
-    for name, row in rows.items():
-        cells = (f"{v:,.3g}" if isinstance(v, float) and abs(v) < 100 else f"{v:,.0f}" for v in row.values())
-        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer repeats; FetchReach's fit from 3 epochs")
+    parser.add_argument("--quick", action="store_true", help="fewer repeats, tasks and evaluation episodes")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "speed.json")
     args = parser.parse_args()
     quick = args.quick
     quiet()
     torch.set_num_threads(1)
-    print(json.dumps(hardware()))
-    result: dict[str, Any] = {"hardware": hardware(), "quick": quick}
+    report = Report(args.out, quick=quick)
+    paper = protocol("fetch")
+    evaluated = 25 if quick else paper["evaluation"]
 
     with tempfile.TemporaryDirectory() as folder:
-        learners = {
-            name: Learner(name, settings(folder, 1, **{"data.episodes_per_epoch": 1, "evaluation.episodes": 1}))
-            for name in ("mher", "her", "ddpg")
-        }
+        # The first picture, whose fonts take a second to load, is drawn here and not in an epoch that is timed.
+        one = {"data.episodes_per_epoch": 1, "evaluation.episodes": 1, "relabel_goals.every_n_epochs": 1}
+        learners = {name: Learner(name, settings(folder, 1, **one)) for name in ("mher", "her", "ddpg")}
     mher = learners["mher"]
-    bare, updates = BareUpdate(mher.agent, mher.data.batch_size), {}
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        functions = {name: learner.update for name, learner in learners.items()} | {"bare products": bare.update}
-        seconds = in_turns(4.0 if quick else 30.0, **functions)
-        updates[f"{threads} thread{'s' * (threads > 1)}"] = {name: 1.0 / value for name, value in seconds.items()}
-    torch.set_num_threads(1)
-    result["updates_per_second"] = updates
-    table("updates/s", updates)
-    result["peer_updates_per_second"] = peer()
-    result["cuda_updates_per_second"] = on_cuda()
+    updates = report.values["updates_per_second"] = updates_per_second(learners, 3.0 if quick else 30.0)
+    report.table("Updates per second on FetchReach, batches of 64, from medians.", "CPU", updates)
+    if torch.cuda.is_available():
+        report.values["cuda_updates_per_second"] = on_device("gpu")
+        report.table("MHER's updates per second on CUDA.", "", {"CUDA": report.values["cuda_updates_per_second"]})
 
-    result["collector_ms_per_step"] = collector = collector_adds(mher, 4.0 if quick else 20.0)
-    result["evaluation"] = evaluate = evaluation(mher, 100)
-    result["memory"] = memory(mher)
-    table("FetchReach", {"collector, ms a step": collector} | {"evaluation": evaluate} | {"memory": result["memory"]})
+    collector = report.values["collector_ms_per_step"] = collector_adds(mher, 3.0 if quick else 20.0)
+    report.table(
+        "Collecting on FetchReach, beside environment step and actor call alone.", "ms a step", {"": collector}
+    )
+    rounds = 3 if quick else 5
+    evaluate = report.values["evaluation"] = evaluation(mher, evaluated, rounds)
+    report.table(f"Evaluation of {evaluated} FetchReach episodes, medians of {rounds}.", "", {"evaluation": evaluate})
 
     tasks = [task for task in envs.TARGETS if not quick or not task.startswith(("FetchP", "FetchS"))]
-    keys = "steps_per_second", "single_steps_per_second", "sync_steps_per_second", "floor_steps_per_second"
     steps = {task: envs.measure(task, 100, 1.0 if quick else 6.0) for task in tasks}
-    result["environment_steps"] = {task: {key: row[key] or 0.0 for key in keys} for task, row in steps.items()}
-    table("environment steps/s, 100 in a batch", result["environment_steps"])
+    report.values["environment_steps"] = steps
+    columns = {
+        "single": "single_steps_per_second",
+        "batch of 100": "steps_per_second",
+        "physics floor of 100": "floor_steps_per_second",
+        "`SyncVectorEnv` of 100": "sync_steps_per_second",
+    }
+    rows = {task: {name: row[key] for name, key in columns.items()} for task, row in steps.items()}
+    report.table("Environment steps per second, from medians.", "task", rows)
 
-    result["epoch_ms"] = {task: epoch_split(task, 2 if quick else 5) for task in TASKS}
-    table("ms of an epoch", result["epoch_ms"])
-    result["start_up_s"] = start = start_up(1 if quick else 3)
-    table("start-up, s", {"": start})
+    epochs = 5 if quick else 10
+    split = partial(epoch_split, epochs=epochs, **{"evaluation.episodes": evaluated})
+    splits = {task: split(task) for task in (("point2d", "fetch") if quick else TASKS)}
+    report.values["epoch_ms"] = splits
+    caption = (
+        f"Milliseconds of an epoch by part, means of {epochs} epochs behind the first, every fifth with a picture; "
+        f"{evaluated} evaluation episodes. The rest is Lightning, the progress bar and other callbacks; it, the log "
+        "and the checkpoint are what is added to an update."
+    )
+    report.table(caption, "task", splits)
 
-    fits = {"point2d": whole_fit("point2d")}
-    if quick:  # start-up, warm-up and the first epochs, then more of the epochs timed above
-        fits["fetch"] = (
-            whole_fit("fetch", **{"trainer.max_epochs": 3}) + 27 * result["epoch_ms"]["fetch"]["total"] / 1e3
-        )
+    start = start_up(1 if quick else 3)
+    short = [fit("fetch", **{"trainer.max_epochs": 1}) for _ in range(1 if quick else 3)]
+    for name, point in (("first environment step", "first_step"), ("first training step", "first_training_step")):
+        start[name] = statistics.median(run[point] for run in short)
+    report.values["start_up_s"] = start
+    caption = (
+        f"Start-up, seconds from the start of a new process, medians of {len(short)}; steps of FetchReach's `fit`."
+    )
+    report.table(caption, "", {"seconds": start})
+
+    memory = {"peak of `fit`, one epoch, MiB": statistics.median(run["peak_mb"] for run in short)}
+    memory = report.values["memory"] = memory | bytes_per_transition(mher)
+    report.table("Memory on FetchReach.", "", {"memory": memory})
+
+    if quick:  # a process of one epoch, and as many more as were timed above, with all their evaluation episodes
+        more = splits["fetch"]["total"] + (paper["evaluation"] / evaluated - 1) * splits["fetch"]["evaluate"]
+        fetch_fit = short[0]["end"] + (paper["epochs"] - 1) * more / 1e3
     else:
-        fits["fetch"] = whole_fit("fetch")
-    floor_rate = evaluate["steps"] / evaluate["floor_seconds"]
-    fetch_floor = (30 * 100 + 30 * 5 + 20) * 100 / floor_rate
-    result["fit_s"] = fits | {"fetch_floor": fetch_floor}
+        fetch_fit = fit("fetch")["end"]
+    episodes = paper["warmup"] + paper["epochs"] * (paper["training"] + paper["evaluation"])
+    fetch_floor = episodes * paper["horizon"] / evaluate["physics steps/s"]
+    fits = {"FetchReach": fetch_fit, "its physics floor": fetch_floor, "Point2D": fit("point2d")["end"]}
+    report.values["fit_s"] = fits
+    caption = f"`fit` at the paper's protocol, start-up included{'; FetchReach extrapolated from one epoch' * quick}."
+    report.table(caption, "", {"seconds": fits})
 
-    split = result["epoch_ms"]["fetch"]
+    added = splits["fetch"]["added an update"]
     values = {
-        "fetch fit / physics floor": fits["fetch"] / fetch_floor,
-        "fetch evaluation / physics floor": evaluate["seconds"] / evaluate["floor_seconds"],
+        "FetchReach `fit` / physics floor": fetch_fit / fetch_floor,
+        "FetchReach evaluation / physics floor": evaluate["ratio"],
         "MHER updates / bare products": updates["1 thread"]["mher"] / updates["1 thread"]["bare products"],
         "collector adds, ms a step": collector["collect"] - collector["bare"],
-        "Lightning adds, ms an update": (split["lightning"] + split["log"]) / split["updates"],
-        "point2d fit, s": fits["point2d"],
-        "--help, s": start["help"],
-        "start to first step, s": start["first_step"],
+        "Lightning, logging, callbacks and checkpoint add, ms an update": added,
+        "the same without the checkpoint": added - splits["fetch"]["checkpoint"] / splits["fetch"]["updates"],
+        "Point2D `fit`, s": fits["Point2D"],
+        "`--help`, s": start["--help"],
+        "start to first environment step, s": start["first environment step"],
     }
-    print("\n| target | value | limit | |\n|---|---|---|---|")
+    report.values["targets"], rows = {}, {}
     for name, (limit, below) in TARGETS.items():
         met = values[name] <= limit if below else values[name] >= limit
-        print(f"| {name} | {values[name]:.2f} | {'<=' if below else '>='} {limit} | {'met' if met else 'MISSED'} |")
-    result["targets"] = {name: {"value": values[name], "limit": limit} for name, (limit, _) in TARGETS.items()}
-    result["hardware"]["load_average_at_end"] = os.getloadavg()[0]
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"\nwritten to {args.out}")
+        report.values["targets"][name] = {"value": values[name], "limit": limit, "met": met}
+        rows[name] = {
+            "value": values[name],
+            "limit": f"{'at most' if below else 'at least'} {limit:g}",
+            "": "met" if met else "MISSED",
+        }
+    report.table("Targets, on two CPU cores.", "target", rows)
+    report.write()
 
 
 if __name__ == "__main__":

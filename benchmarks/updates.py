@@ -1,4 +1,4 @@
-"""One update of a method, the products it cannot do without, and the same on CUDA and in a peer."""
+"""One update of a method, the products it cannot do without, a peer's, and the same on CUDA."""
 
 import tempfile
 import time
@@ -9,28 +9,29 @@ from statistics import median
 from typing import Any
 
 import torch
+from lightning import Callback, Trainer
 from torch import Tensor
 
+from mher_pl.agent import Agent
 from mher_pl.cli import load
+from mher_pl.envs import make
 from mher_pl.mher import MHER
+from mher_pl.networks import Actor, Critic, Ensemble
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 class Learner:
-    """A method of the paper on FetchReach after one epoch, ready for single updates."""
+    """A method of the paper on FetchReach after one epoch, ready for single updates on the CPU."""
 
     def __init__(self, algorithm: str, settings: dict[str, Any], task: str = "fetch") -> None:
         cli = load(CONFIGS / f"{task}.yaml", CONFIGS / "algorithms" / f"{algorithm}.yaml", **settings)
         cli.trainer.fit(cli.model, cli.datamodule)
-        self.agent, self.data, self.count = cli.model, cli.datamodule, 0
-        if cli.trainer.strategy.root_device.type == "cuda":
-            self.agent.to(cli.trainer.strategy.root_device)  # Lightning puts it back to the CPU after training
+        self.agent, self.data, self.trainer, self.count = cli.model, cli.datamodule, cli.trainer, 0
 
     def update(self) -> None:
         """Sample a batch and learn from it."""
-        batch = self.data.replay.sample(self.data.batch_size).to(self.agent.device)
-        self.agent.training_step(batch, self.count)
+        self.agent.training_step(self.data.replay.sample(self.data.batch_size), self.count)
         self.count += 1
         if self.count % 25 == 0:
             self.agent.tracked.clear()
@@ -109,63 +110,76 @@ def _adam_of_copies(network: torch.nn.Module) -> torch.optim.Optimizer:
     return torch.optim.Adam(copies, lr=1e-3, fused=True)
 
 
-def rate(update: Callable[[], Any], rounds: int = 100) -> float:
-    """Return updates per second, the first ones left out."""
-    for _ in range(10):
-        update()
-    seconds = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        update()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return 1.0 / median(seconds)
+class UpdateRate(Callback):
+    """Times updates at the end of training, while networks and optimisers are still on their device.
+
+    Args:
+        cuda_graphs: whether to record the networks as CUDA graphs first.
+        rounds: updates that are timed; as many come before, in which compiled networks meet every size of batch.
+    """
+
+    def __init__(self, cuda_graphs: bool, rounds: int = 200) -> None:
+        self.cuda_graphs, self.rounds = cuda_graphs, rounds
+
+    def on_train_end(self, trainer: Trainer, pl_module: Agent) -> None:
+        """Set `per_second` from the median."""
+        if self.cuda_graphs:
+            for network in pl_module.modules():
+                if isinstance(network, Actor | Critic | Ensemble):
+                    network.compile(dynamic=True, mode="reduce-overhead")
+        data, cuda, seconds = trainer.datamodule, pl_module.device.type == "cuda", []
+        for batch in range(2 * self.rounds):
+            start = time.perf_counter()
+            if self.cuda_graphs:
+                torch.compiler.cudagraph_mark_step_begin()
+            pl_module.training_step(data.replay.sample(data.batch_size).to(pl_module.device), batch)
+            if cuda:
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - start)
+        pl_module.tracked.clear()
+        self.per_second = 1.0 / median(seconds[self.rounds :])
 
 
-def on_cuda() -> dict[str, float | str] | None:
-    """Return MHER's updates per second on CUDA: eager, with compiled networks, and with CUDA graphs of them."""
-    if not torch.cuda.is_available():
-        return None
+def on_device(accelerator: str) -> dict[str, float | str]:
+    """Return MHER's updates per second eager, with `compile: true`, and with CUDA graphs; or why there are none."""
     rates: dict[str, float | str] = {}
-    for name, mode in (("eager", None), ("compiled", "default"), ("CUDA graphs", "reduce-overhead")):
+    for name in ("eager", "compiled", "CUDA graphs"):
         with tempfile.TemporaryDirectory() as folder:
-            settings = {"trainer.accelerator": "gpu", "trainer.max_epochs": 1, "trainer.default_root_dir": folder}
-            learner = Learner("mher", settings | {"trainer.enable_progress_bar": False, "evaluation.episodes": 1})
-        agent = learner.agent
-        if mode is not None:
-            networks = agent.actor, agent.critic, agent.actor_target, agent.critic_target, agent.dynamics.networks
-            for network in networks:
-                network.compile(mode=mode)
-
-        def update(learner: Learner = learner) -> None:
-            torch.compiler.cudagraph_mark_step_begin()
-            learner.update()
-
-        try:
-            rates[name] = rate(update)
-        except RuntimeError as error:
-            rates[name] = str(error).splitlines()[0]
+            settings = {
+                "model.init_args.compile": name == "compiled",
+                "trainer.accelerator": accelerator,
+                "trainer.max_epochs": 1,
+                "trainer.default_root_dir": folder,
+                "trainer.enable_progress_bar": False,
+                "trainer.enable_checkpointing": False,
+                "evaluation.episodes": 1,
+            }
+            cli = load(CONFIGS / "fetch.yaml", **settings)
+            rate = UpdateRate(cuda_graphs=name == "CUDA graphs")
+            cli.trainer.callbacks.append(rate)
+            try:
+                cli.trainer.fit(cli.model, cli.datamodule)
+                rates[name] = rate.per_second
+            except RuntimeError as error:  # of the compiler too
+                rates[name] = str(error).strip().splitlines()[0]
     return rates
 
 
-def peer() -> dict[str, float] | None:
-    """Return the updates per second of Stable-Baselines3's DDPG with HER on FetchReach, where it is installed."""
+def peer() -> dict[str, Callable[[], None]]:
+    """Return the update of Stable-Baselines3's DDPG with HER on FetchReach, by name; nothing if it is not installed."""
     try:
         from stable_baselines3 import DDPG, HerReplayBuffer
     except ImportError:
-        return None
-    from mher_pl.envs import make
-
+        return {}
     model = DDPG(
         "MultiInputPolicy",
-        make("FetchReach-v4"),
+        make("FetchReach-v4", max_episode_steps=100),
         replay_buffer_class=HerReplayBuffer,
         batch_size=64,
         policy_kwargs={"net_arch": [256, 256, 256]},
-        learning_starts=200,
-        train_freq=10_000,
+        train_freq=500,  # so many steps are collected before `gradient_steps` updates
+        gradient_steps=0,
         device="cpu",
     )
-    model.learn(300)
-    return {"stable_baselines3 DDPG + HER": rate(lambda: model.train(gradient_steps=1, batch_size=64))}
+    model.learn(500)
+    return {"Stable-Baselines3's DDPG + HER": lambda: model.train(gradient_steps=1, batch_size=64)}
