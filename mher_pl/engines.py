@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import shlex
 import signal
 import subprocess
 import threading
@@ -28,6 +27,7 @@ class Job:
     """One command line and where it runs."""
 
     command: list[str]
+    record: str  # what the log says of it: the command, and a comment
     log: Path  # absolute; output is appended
     folder: Path  # absolute; the working folder
     environment: dict[str, str]  # added to the engine's own
@@ -54,7 +54,7 @@ def run_job(job: Job, stop: threading.Event | None = None) -> int:
             raise Busy from None
         if stop.is_set():
             raise Stopped
-        print(f"$ {shlex.join(job.command)}", file=log, flush=True)
+        print(f"$ {job.record}", file=log, flush=True)
         process = subprocess.Popen(
             job.command,
             cwd=job.folder,

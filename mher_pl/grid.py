@@ -1,5 +1,6 @@
 """A grid of cells: what a sweep's file asks for, and what of it is on disk."""
 
+import hashlib
 import json
 import shlex
 import sys
@@ -23,8 +24,7 @@ RESERVED = ("config", "seed_everything", "algorithm", "ckpt_path", "trainer.defa
 class Cell:
     """One task, algorithm and seed, and the folder that holds its log and its run."""
 
-    task: Path
-    algorithm: Path
+    configs: dict[Path, str]  # the config files of its task and its algorithm, and a digest of what each says
     seed: int
     folder: Path
     overrides: dict[str, Any]
@@ -42,7 +42,7 @@ class Cell:
     def arguments(self) -> list[str]:
         """Return the arguments of its `fit`, from the beginning."""
         return [
-            *("--config", str(self.task), "--config", str(self.algorithm)),
+            *(word for config in self.configs for word in ("--config", str(config))),
             *("--seed_everything", str(self.seed), "--trainer.default_root_dir", str(self.folder)),
             *(f"--{key}={_text(value)}" for key, value in self.overrides.items()),
         ]
@@ -50,6 +50,10 @@ class Cell:
     def command(self) -> list[str]:
         """Return the command line of its `fit`, which continues an interrupted run."""
         return [*FIT, *self.arguments(), *(("--ckpt_path", "last") if self.has_checkpoint() else ())]
+
+    def record(self, command: list[str]) -> str:
+        """Return what its log keeps of a start: the command, and behind a # the digests of its config files."""
+        return f"{shlex.join(command)} # {' '.join(self.configs.values())}"
 
     def has_checkpoint(self) -> bool:
         """Tell whether there is an interrupted run to continue."""
@@ -78,23 +82,54 @@ class Cell:
         return True
 
     def require_same_options(self) -> None:
-        """Raise `UserError` if what is finished or can be continued was started with other options."""
+        """Raise `UserError` if what is finished or can be continued was started with other options or settings."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.is_file() else []
         before = next((line[2:] for line in reversed(lines) if line.startswith("$ ")), None)
         if before is None or not (self.has_checkpoint() or self.is_finished()):
             return
-        old, new = set(shlex.split(before)[len(FIT) :]) - {"--ckpt_path", "last"}, set(self.arguments())
+        words = shlex.split(before)[len(FIT) :]
+        end = words.index("#") if "#" in words else len(words)  # logs of earlier versions have no digests
+        old, new = set(words[:end]) - {"--ckpt_path", "last"}, set(self.arguments())
+        digests = zip(self.configs.items(), words[end + 1 :], strict=False)
+        edited = [str(config) for (config, now), was in digests if now != was]
         if old != new:
             was, now = (" ".join(sorted(options)) or "no option" for options in (old - new, new - old))
-            raise UserError(
-                f"out holds {self.folder}, run with {was} where the sweep has {now}; allowed: the same options as "
-                "before, another out, or that folder removed"
-            )
+            difference = f"{was} where the sweep has {now}"
+        elif edited:
+            difference = f"other settings in {' and '.join(edited)} than there are now"
+        else:
+            return
+        raise UserError(
+            f"out holds {self.folder}, run with {difference}; allowed: the same as before, another out, or that folder "
+            "removed"
+        )
+
+    def require_unedited(self) -> None:
+        """Raise `UserError` if a config file has other settings than when the sweep began."""
+        for config, digest in self.configs.items():
+            if _digest(config) != digest:
+                raise UserError(f"{config} was edited while the sweep ran; allowed: the settings that it began with")
 
     def last_line(self) -> str:
         """Return the last line that the cell printed."""
         lines = self.log.read_text(errors="replace").replace("\r", "\n").split("\n") if self.log.is_file() else []
         return next((line.strip() for line in reversed(lines) if line.strip()), "nothing in its log")
+
+
+def _digest(config: Path) -> str:
+    """Return a digest of a config file's settings, which comments and the order of keys leave as it is."""
+    settings = yaml.safe_dump(_read_yaml("--config is", config))  # with sorted keys
+    return hashlib.sha256(settings.encode()).hexdigest()[:12]
+
+
+def _read_yaml(source: str, path: Path) -> Any:
+    """Return what a YAML file holds, or raise `UserError` that begins with its `source`."""
+    try:
+        return yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError):
+        raise UserError(f"{source} {path}; allowed: a readable YAML file") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
+        raise UserError(f"{source} {path}, which is no YAML: {' '.join(str(error).split())}") from None
 
 
 def _text(value: Any) -> str:
@@ -114,8 +149,14 @@ class Sweep:
 
     def cells(self) -> list[Cell]:
         """Return the cells, every seed of an algorithm on a task together."""
+        digests = {config: _digest(config) for config in (*self.tasks, *self.algorithms)}
         return [
-            Cell(task, algorithm, seed, self.out / task.stem / algorithm.stem / f"seed_{seed}", self.overrides)
+            Cell(
+                {config: digests[config] for config in (task, algorithm)},
+                seed,
+                self.out / task.stem / algorithm.stem / f"seed_{seed}",
+                self.overrides,
+            )
             for task in self.tasks
             for algorithm in self.algorithms
             for seed in self.seeds
@@ -128,14 +169,7 @@ def read_sweep(path: Path) -> Sweep:
     Raises:
         UserError: it is missing, or a key or a value is not allowed.
     """
-    try:
-        text = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError):
-        raise UserError(
-            f"SWEEP is {path}; allowed: a readable YAML file such as configs/sweeps/point_tasks.yaml"
-        ) from None
-    except yaml.YAMLError as error:
-        raise UserError(f"SWEEP is {path}, which is no YAML: {' '.join(str(error).split())}") from None
+    text = _read_yaml("SWEEP is", path)
     if not isinstance(text, dict):
         raise UserError(f"SWEEP is {path}; allowed: a YAML file with the keys {', '.join(KEYS)}")
     for key in text:

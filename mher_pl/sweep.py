@@ -40,10 +40,11 @@ def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> in
     def run(cell: Cell) -> None:
         nonlocal finished
         try:
+            cell.require_unedited()
             command, start = cell.command(), time.monotonic()
             with events:
                 say("continue" if "--ckpt_path" in command else "start", cell)
-            code = engine.run(Job(command, cell.log.resolve(), Path.cwd(), _environment(jobs)))
+            code = engine.run(Job(command, cell.record(command), cell.log.resolve(), Path.cwd(), _environment(jobs)))
             if code != 0:
                 end = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
                 raise IncompleteRun(f"{end}: {cell.last_line()}")
@@ -87,7 +88,7 @@ def _environment(jobs: int) -> dict[str, str]:
 def _reason(error: BaseException) -> str:
     if isinstance(error, Busy):
         return "it still runs, started by another sweep"
-    if isinstance(error, IncompleteRun):
+    if isinstance(error, IncompleteRun | UserError):
         return str(error)
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 

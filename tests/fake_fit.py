@@ -1,8 +1,9 @@
 """Stands in for `fit` in the tests of the sweep: same arguments, folder and files, no training.
 
-`--behave` says what it does: `learn`, `fail` (a message and exit code 1), `crash`, `vanish` (exit code 0 without a
-finished run), `hang` (one epoch and a checkpoint, then nothing until it is asked to end) or `deaf` (that, and it never
-listens).
+`--behave`, or for one seed the file `behave.yaml` of the working folder, says what it does: `learn`, `fail` (a message
+and exit code 1), `crash`, `vanish` (exit code 0 without a finished run), `hang` (one epoch and a checkpoint, then
+nothing until it is asked to end), `deaf` (that, and it never listens) or `wait` (`learn` as soon as the folder has a
+file `go`).
 """
 
 import argparse
@@ -29,7 +30,8 @@ def main() -> int:
     for path in arguments.config:
         config |= yaml.safe_load(path.read_text())
     env, algorithm, seed = config["env"], config["algorithm"], arguments.seed_everything
-    behave = config.get("behave", {}).get(seed, arguments.behave)
+    of_seeds = yaml.safe_load(Path("behave.yaml").read_text()) if Path("behave.yaml").is_file() else {}
+    behave = of_seeds.get(f"seed_{seed}", arguments.behave)
     print(f"threads {os.environ.get('OMP_NUM_THREADS')}, in {Path.cwd()}")
     if behave == "fail":
         print("a half-drawn progress bar 50%\rerror: it went wrong", file=sys.stderr)
@@ -42,7 +44,11 @@ def main() -> int:
     checkpoint.parent.mkdir(exist_ok=True)
     done = int(checkpoint.read_text()) if arguments.ckpt_path == "last" else 0
     session = {"first_epoch": done, "start": START + 1000 * done}
-    if behave == "learn":
+    if behave == "wait":
+        print("waiting")
+        while not Path("go").exists():
+            time.sleep(0.05)
+    if behave in ("learn", "wait"):
         write_events(folder, [0.5] * (arguments.max_epochs - done), **session)
         checkpoint.write_text(str(arguments.max_epochs))
     if behave in ("hang", "deaf"):

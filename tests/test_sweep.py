@@ -47,6 +47,11 @@ def grid_file(**content):
     return write("configs/sweeps/grid.yaml", **{key: value for key, value in keys.items() if value is not None})
 
 
+def behave(**seeds):
+    """Say what the stand-in for `fit` does with `seed_0` and so on."""
+    write("behave.yaml", **seeds)
+
+
 def attempts(cell):
     return [line for line in Path(f"out/{cell}/fit.log").read_text().splitlines() if line.startswith("$ ")]
 
@@ -97,13 +102,13 @@ def test_finished_cells_are_skipped(place, capsys):
 
 
 def test_a_failed_cell_is_listed_with_the_last_line_of_its_log_and_stops_no_other(place, capsys):
-    write("configs/one.yaml", env="mher_pl/One-v1", behave={1: "fail"})
+    behave(seed_1="fail")
     path = grid_file(seeds=3)
     assert sweep.main([path]) == 1
     out, error = capsys.readouterr()
     assert "[2/3] failed    one/mher/seed_1  exit code 1: error: it went wrong\n" in out
     assert error == "failed: one/mher/seed_1  exit code 1: error: it went wrong  (log: out/one/mher/seed_1/fit.log)\n"
-    write("configs/one.yaml", env="mher_pl/One-v1")
+    behave()
     assert sweep.main([path]) == 0
     assert len(attempts("one/mher/seed_1")) == 2
 
@@ -149,7 +154,7 @@ def log_says(text, seed=0):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_sweep_lets_its_cells_save_and_the_next_one_continues_them(place, capsys, number, code):
-    write("configs/one.yaml", env="mher_pl/One-v1", behave={0: "learn", 1: "hang"})
+    behave(seed_1="hang")
     process = start_sweep(grid_file(seeds=3, overrides={"trainer.max_epochs": 4}))
     wait_for(lambda: log_says("waiting", seed=1))
     process.send_signal(number)
@@ -159,12 +164,12 @@ def test_an_interrupted_sweep_lets_its_cells_save_and_the_next_one_continues_the
     assert log_says("saved", seed=1)
     assert not Path("out/one/mher/seed_2").exists()
 
-    write("configs/one.yaml", env="mher_pl/One-v1")
+    behave()
     assert sweep.main([str(grid_file(seeds=3, overrides={"trainer.max_epochs": 4}))]) == 0
     out = capsys.readouterr().out
     assert "[1/3] continue  one/mher/seed_1" in out
     assert "[2/3] start     one/mher/seed_2" in out
-    assert attempts("one/mher/seed_1")[1].endswith("--ckpt_path last")
+    assert " --ckpt_path last # " in attempts("one/mher/seed_1")[1]
     assert "--ckpt_path" not in attempts("one/mher/seed_2")[0]
 
 
@@ -172,7 +177,7 @@ def test_a_cell_that_does_not_listen_is_killed(place, monkeypatch):
     monkeypatch.setattr(engines, "GRACE_S", 0.2)
     stop = engines.threading.Event()
     cell = grid.read_sweep(Path(grid_file(overrides={"behave": "deaf"}))).cells()[0]
-    job = engines.Job(cell.command(), cell.log.resolve(), place, {"PYTHONUNBUFFERED": "1"})
+    job = engines.Job(cell.command(), "fit", cell.log.resolve(), place, {"PYTHONUNBUFFERED": "1"})
     engines.threading.Thread(target=lambda: (wait_for(lambda: log_says("waiting")), stop.set())).start()
     with pytest.raises(engines.Stopped):
         engines.run_job(job, stop)
@@ -200,6 +205,53 @@ def test_what_was_run_with_other_options_is_not_passed_off_as_the_sweeps(place):
     )
     with pytest.raises(UserError, match=message):
         sweep.main([grid_file(overrides={"trainer.max_epochs": 3})])
+
+
+@pytest.mark.parametrize("path", ["configs/one.yaml", "configs/algorithms/mher.yaml"])
+@pytest.mark.parametrize("ended", ["learn", "hang"])
+def test_what_was_run_before_an_edit_of_a_config_file_is_not_passed_off_as_the_sweeps(place, path, ended):
+    content = yaml.safe_load(Path(path).read_text()) | {"model": {"discount": 0.98}}
+    write(path, **content)
+    process = start_sweep(grid_file(overrides={"behave": ended}))
+    if ended == "hang":
+        wait_for(lambda: log_says("waiting"))
+        process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    write(path, **content | {"model": {"discount": 0.5}})
+    message = rf"out holds out/one/mher/seed_0, run with other settings in {path} than there are now; allowed: the same"
+    with pytest.raises(UserError, match=message):
+        sweep.main([grid_file(seeds=2, overrides={"behave": ended})])
+    assert not Path("out/one/mher/seed_1").exists()
+
+
+def test_an_edited_comment_or_order_of_keys_is_no_other_setting(place):
+    write("configs/one.yaml", env="mher_pl/One-v1", model={"discount": 0.98})
+    assert sweep.main([grid_file()]) == 0
+    Path("configs/one.yaml").write_text("# the first task\nmodel:\n  discount: 0.98  # gamma\nenv: mher_pl/One-v1\n")
+    assert sweep.main([grid_file(seeds=2)]) == 0
+    assert [len(attempts(f"one/mher/seed_{seed}")) for seed in range(2)] == [1, 1]
+
+
+def test_a_config_file_edited_while_the_sweep_runs_fails_the_cells_that_would_differ(place):
+    behave(seed_0="wait")
+    process = start_sweep(grid_file(seeds=2))
+    wait_for(lambda: log_says("waiting"))
+    write("configs/one.yaml", env="mher_pl/One-v1", model={"discount": 0.5})
+    Path("go").touch()
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "[1/2] finished  one/mher/seed_0" in out
+    assert "failed: one/mher/seed_1  configs/one.yaml was edited while the sweep ran; allowed: the settings" in out
+    assert not Path("out/one/mher/seed_1").exists()
+
+
+def test_a_log_without_digests_is_judged_by_its_options(place):
+    path = grid_file()
+    assert sweep.main([path]) == 0
+    log, (start,) = Path("out/one/mher/seed_0/fit.log"), attempts("one/mher/seed_0")
+    log.write_text(log.read_text().replace(start, start.split(" # ")[0]))
+    assert sweep.main([path]) == 0
+    assert len(attempts("one/mher/seed_0")) == 1
 
 
 def test_a_cell_that_only_failed_may_be_run_with_other_options(place):
@@ -248,6 +300,14 @@ def test_a_file_that_is_no_sweep_is_refused(place, text):
         sweep.main(["s.yaml"])
 
 
+@pytest.mark.parametrize("text", ["a: [1", "a: 2024-13-01", b"\xff\xfe"])
+def test_a_config_file_that_is_no_yaml_is_refused_before_any_cell_runs(place, text):
+    Path("configs/one.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError, match=r"--config is configs/one\.yaml") as error:
+        sweep.main([grid_file()])
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("jobs", ["0", "-1"])
 def test_jobs_on_the_command_line_are_checked(place, jobs):
     with pytest.raises(UserError, match="--jobs is"):
@@ -290,7 +350,7 @@ def test_names_are_found_beside_the_sweeps_file_from_any_folder(place, monkeypat
 
 def test_ray_runs_the_cells_on_two_workers(place, capsys):
     pytest.importorskip("ray")
-    write("configs/one.yaml", env="mher_pl/One-v1", behave={3: "fail"})
+    behave(seed_3="fail")
     path = grid_file(seeds=4, jobs=2)
     assert sweep.main([path, "--engine", "ray"]) == 1
     out, error = capsys.readouterr()
