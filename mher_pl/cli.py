@@ -147,7 +147,7 @@ class MherCLI(LightningCLI):
         config = self._get(self.config_init, "trainer")
         require_trainer_settings(config)
         kwargs["plugins"] = [*as_list(config["plugins"]), PlainCheckpointIO()]
-        self.folder, self.resumed, self.continued = None, False, False
+        self.folder, self.resumed, self.continued, self.writes = None, False, False, False
         callbacks: list[Callback] = [Timing()]
         if self.subcommand in (None, "fit"):
             kwargs |= self._place_run(config)
@@ -184,6 +184,7 @@ class MherCLI(LightningCLI):
             self._find_checkpoint(config, claim=False)
             return {"logger": False}
         self._find_checkpoint(config, claim=True)
+        self.writes = True
         atexit.register(remove_if_empty, self.folder)  # where `load` built what was never trained
         arguments: dict[str, Any] = {"default_root_dir": str(self.folder)}
         if config["logger"] is None:
@@ -227,14 +228,14 @@ class MherCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run it; while it trains, nobody else writes into the run's folder."""
-        with sole_writer(self.folder) if self.folder is not None and self.folder.is_dir() else nullcontext():
+        with sole_writer(self.folder) if self.writes else nullcontext():
             super()._run_subcommand(subcommand)
 
     def before_fit(self) -> None:
         """Log the hyperparameters beside the success rate that they led to; name those that a resumed run changes."""
         settings = dict(flatten({section: self._get(self.config_dump, section) for section in SETTINGS}))
         if self.resumed:
-            for change in changes(self.folder, settings):
+            for change in changes(self.folder, settings) if self.writes else []:
                 print(f"this run goes on with another setting: {change}")
             return
         parameters = {
