@@ -2,7 +2,7 @@
 
 from callbacks.checkpoint import RunCheckpoint
 from callbacks.evaluation import Evaluation
-from callbacks.interruption import Interruption, SavedInterruption
+from callbacks.interruption import Interruption, SavedInterruption, ended_by_signals
 from callbacks.model_warmup import ModelWarmup
 from callbacks.progress import Progress
 from callbacks.relabel_goals import RelabelGoalLogger
@@ -21,4 +21,5 @@ __all__ = [
     "SeedSummary",
     "Timing",
     "Video",
+    "ended_by_signals",
 ]

@@ -1,6 +1,9 @@
 """Ending a run in good order when a signal asks for it."""
 
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -9,6 +12,23 @@ from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.callbacks import Checkpoint
 
 from mher_pl.errors import Interrupted
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """End at once on Ctrl-C and SIGTERM, until `Interruption` takes them over; Lightning would exit without a word."""
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted(signum, f"interrupted by {signal.Signals(signum).name}")
+
+    earlier = {}
+    if threading.current_thread() is threading.main_thread():
+        earlier = {signum: signal.signal(signum, end) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in earlier.items():
+            signal.signal(signum, handler)
 
 
 class Interruption(Callback):

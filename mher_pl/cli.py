@@ -26,6 +26,7 @@ from callbacks import (
     SavedInterruption,
     SeedSummary,
     Timing,
+    ended_by_signals,
 )
 from mher_pl.agent import Agent
 from mher_pl.checkpoint import PlainCheckpointIO, read_checkpoint
@@ -298,7 +299,8 @@ def run(args: list[str]) -> None:
     quiet()
     if not any(arg in ("-c", "-h") or arg.startswith(("--config", "--help", "--print_config")) for arg in args):
         raise UserError("--config is missing; allowed: --config configs/TASK.yaml, and overlays after it")
-    MherCLI(args)
+    with ended_by_signals():
+        MherCLI(args)
 
 
 class Run(NamedTuple):
