@@ -25,21 +25,19 @@ class RelabelGoalLogger(Callback):
     def __init__(self, every_n_epochs: int) -> None:
         require_int("relabel_goals.every_n_epochs", every_n_epochs, 0)
         self.every_n_epochs = every_n_epochs
-        self.distances: list[Tensor] = []
+        self.outputs: list[dict[str, Tensor]] = []  # of the epoch's training steps
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Agent, outputs: dict[str, Tensor], batch: Any, batch_idx: int
     ) -> None:
-        """Keep the mean distance [] between original and relabelled goals, over the rows that were relabelled."""
-        distance = (outputs["relabelled_goal"] - outputs["original_goal"]).norm(dim=-1) * outputs["relabelled"]
-        self.distances.append(distance.sum() / outputs["relabelled"].sum().clamp_min(1))
+        """Keep the goals until the epoch's end: one calculation then costs less than one for each batch."""
+        self.outputs.append(outputs)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Log the epoch's mean distance and, when due, the picture."""
         data = trainer.datamodule
-        distances = torch.stack([distance.cpu() for distance in self.distances])  # those of a checkpoint are there
-        data.log_metrics({"relabel/goal_distance": distances.mean().item()})
-        self.distances.clear()
+        data.log_metrics({"relabel/goal_distance": mean_distance(self._kept()).item()})
+        self.outputs.clear()
         if self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             # A generator of its own: looking at the run must not change it.
             generator = torch.Generator(pl_module.device).manual_seed(data.env_steps)
@@ -49,13 +47,25 @@ class RelabelGoalLogger(Callback):
                 if isinstance(logger, TensorBoardLogger):
                     logger.experiment.add_figure("relabel/goals", figure, global_step=data.env_steps)
 
+    def _kept(self) -> dict[str, Tensor]:
+        """Return the goals [N, B, goal] and masks [N, B] of the epoch's N batches so far."""
+        # Those that came with a checkpoint lie on the CPU.
+        return {key: torch.stack([output[key].cpu() for output in self.outputs]) for key in self.outputs[0]}
+
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the distances of an epoch that is not over."""
-        return {"distances": torch.stack(self.distances)} if self.distances else {}
+        """Return the goals of an epoch that is not over."""
+        return self._kept() if self.outputs else {}
 
     def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
         """Restore what `state_dict` returned."""
-        self.distances = list(state_dict.get("distances", ()))
+        batches = zip(*state_dict.values(), strict=True)
+        self.outputs = [dict(zip(state_dict, batch, strict=True)) for batch in batches]
+
+
+def mean_distance(goals: dict[str, Tensor]) -> Tensor:
+    """Return the mean distance [] between original and relabelled goals, over the rows and then over the batches."""
+    distance = (goals["relabelled_goal"] - goals["original_goal"]).norm(dim=-1) * goals["relabelled"]  # [N, B]
+    return (distance.sum(dim=-1) / goals["relabelled"].sum(dim=-1).clamp_min(1)).mean()
 
 
 def draw_goals(batch: TensorDict, relabelled: TensorDict) -> Figure:
@@ -71,5 +81,6 @@ def draw_goals(batch: TensorDict, relabelled: TensorDict) -> Figure:
         axes.plot(*desired[:, :2].T, "*", color="tab:red", markersize=12, label="desired")
         axes.set(xlabel="goal dimension 1", ylabel="goal dimension 2")
         axes.set_aspect("equal", adjustable="datalim")
+        axes.locator_params(nbins=4)  # text is most of the drawing
         figure.legend(loc="upper center", ncols=3)
     return figure

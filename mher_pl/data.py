@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from lightning import LightningDataModule
 from tensordict import TensorDict
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import IterableDataset
 
 from mher_pl.collect import EpisodeCollector
 from mher_pl.errors import UserError, require, require_at_least, require_int, require_probability
@@ -122,9 +122,9 @@ class GoalDataModule(LightningDataModule):
         """Return the epoch's batches."""
         return EpisodeBatches(self)
 
-    def val_dataloader(self) -> DataLoader:
-        """Return one empty batch, so that Lightning runs its loop and with it the `Evaluation` callback."""
-        return DataLoader([torch.empty(0)])
+    def val_dataloader(self) -> range:
+        """Return a single number as a batch, so that Lightning runs its loop and with it the `Evaluation` callback."""
+        return range(1)
 
     test_dataloader = val_dataloader
 

@@ -59,6 +59,7 @@ class EpisodeReplay:
         later = step + 1 + (torch.rand(len(step), generator=generator) * (self.horizon - step)).long()
         data = self.episodes
         observation, achieved_goal = data["observation"], data["achieved_goal"]
+        device = observation.device  # a batch that knows where it is moves there in no time
         return TensorDict(
             {
                 "observation": observation[episode, step],
@@ -71,9 +72,11 @@ class EpisodeReplay:
                         "achieved_goal": achieved_goal[episode, step + 1],
                     },
                     batch_size=step.shape,
+                    device=device,
                 ),
             },
             batch_size=step.shape,
+            device=device,
         )
 
     def last_episode(self, generator: torch.Generator) -> TensorDict:
