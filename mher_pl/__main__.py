@@ -1,5 +1,6 @@
 """Command line: `python -m mher_pl COMMAND ...`."""
 
+import gc
 import sys
 
 from mher_pl.errors import Interrupted, NonFiniteError, SeedsFailed, UserError
@@ -77,5 +78,12 @@ def _train_or_evaluate(argv: list[str]) -> int:
     return 0
 
 
+def program() -> int:
+    """Run a command as the whole of a process."""
+    code = main()
+    gc.freeze()  # else Python, ending, searches half a million objects of the libraries for garbage: a second
+    return code
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program())
