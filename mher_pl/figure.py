@@ -82,7 +82,7 @@ def draw_curves(tasks: Mapping[str, Mapping[str, Curve]]) -> Figure:
         [handles[name] for name in names],
         names,
         loc="outside lower center",
-        ncols=min(len(names), 7 if columns > 1 else 4),
+        ncols=min(len(names), (4, 5, 7)[columns - 1]),
         frameon=False,
         handlelength=3.2,
         title="Line: median over seeds; shaded: interquartile range",

@@ -53,3 +53,12 @@ def test_there_is_one_visible_panel_a_task(tasks):
 def test_every_algorithm_that_comes_with_the_package_has_a_style():
     folder = Path(__file__).parent.parent / "configs/algorithms"
     assert {path.stem for path in folder.glob("*.yaml")} <= set(STYLES)
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 3, 4])
+def test_the_legend_of_all_methods_fits_into_the_figure(tasks):
+    figure = draw_curves({f"{number}-v1": {name: curve([0, 1]) for name in STYLES} for number in range(tasks)})
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
