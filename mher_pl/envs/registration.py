@@ -103,10 +103,10 @@ class SuccessInfo(gymnasium.Wrapper):
         """Step, and rename."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         if "is_success" not in info:
-            goal = observation["desired_goal"]
-            info["is_success"] = np.float32(
-                info.get("success", reward >= self.unwrapped.compute_reward(goal, goal, {}))
-            )
+            if "success" not in info:
+                goal = observation["desired_goal"]
+                info["success"] = reward >= self.unwrapped.compute_reward(goal, goal, {})
+            info["is_success"] = np.float32(info["success"])
         return observation, reward, terminated, truncated, info
 
 
