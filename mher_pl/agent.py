@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mher_pl.checkpoint import require_same_networks
 from mher_pl.errors import NonFiniteError, UserError, require_int, require_positive
+from mher_pl.inputs import Inputs
 from mher_pl.networks import Actor, Critic, Ensemble
 from mher_pl.normalizer import Normalizer
 from mher_pl.strategies import gather_from_workers, worker_seed
@@ -56,11 +57,14 @@ class Agent(LightningModule, ABC):
 
     def configure_model(self) -> None:
         """Build the networks, their weights decided by the seed alone whatever the device or strategy."""
-        if hasattr(self, "normalizer"):
+        if hasattr(self, "inputs"):
             return
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             torch.manual_seed(self.seed)
-            self.normalizer = Normalizer(self.task.observation_size + self.task.goal_size, self.min_std, self.clip)
+            task = self.task
+            self.inputs = Inputs(
+                task.observation_size, task.goal_size, task.desired_goal_indices, self.min_std, self.clip
+            )
             self.build()
         if self.compiled:
             for network in self.modules():
@@ -83,10 +87,6 @@ class Agent(LightningModule, ABC):
 
     # Acting
 
-    def inputs(self, observation: Tensor, goal: Tensor) -> Tensor:
-        """Join and normalise observations [..., obs] and goals [..., goal] to network inputs [..., obs + goal]."""
-        return self.normalizer(torch.cat([observation, goal], dim=-1))
-
     @torch.no_grad()
     def act(self, observation: Tensor, goal: Tensor) -> Tensor:
         """Return the deterministic actions [..., action] on the inputs' own device."""
@@ -104,11 +104,12 @@ class Agent(LightningModule, ABC):
 
         Every state counts with both kinds of goals that training meets: the one achieved next and the desired one.
         """
+        episode = episode.to(self.device)
         state = episode["observation"][:-1]  # [T, obs]
         achieved_goal = episode["achieved_goal"][1:]  # [T, goal]
         desired_goal = episode["desired_goal"].expand_as(achieved_goal)
-        rows = torch.cat([torch.cat([state, goal], dim=-1) for goal in (achieved_goal, desired_goal)])
-        self.normalizer.update(self.sum_over_workers(Normalizer.sums_of(rows.to(self.device))))
+        rows = torch.cat([self.inputs.join(state, goal) for goal in (achieved_goal, desired_goal)])
+        self.inputs.normalizer.update(self.sum_over_workers(Normalizer.sums_of(rows)))
 
     def sum_over_workers(self, tensor: Tensor) -> Tensor:
         """Sum a tensor over data-parallel workers; itself where there is one."""
@@ -162,6 +163,7 @@ class Agent(LightningModule, ABC):
             "env": self.task.env,
             "sizes": [self.task.observation_size, self.task.action_size, self.task.goal_size],
             "hidden_sizes": list(self.hidden_sizes),
+            "desired_goal_indices": list(self.task.desired_goal_indices),
             "clip": self.clip,
             "min_std": self.min_std,
             "workers": gather_from_workers(

@@ -47,6 +47,8 @@ class GoalDataModule(LightningDataModule):
         env: id of a Gymnasium goal environment.
         env_kwargs: arguments of the environment.
         goal_indices: entries of the observation that make the achieved goal; null looks for them on real steps.
+        desired_goal_indices: entries of the observation that show the desired goal, so that they are relabelled with
+            it; null looks for them likewise, an empty list relabels none.
         episodes_per_epoch: training episodes of an epoch.
         batches_per_episode: batches learned from after each episode.
         batch_size: transitions of a batch.
@@ -65,6 +67,7 @@ class GoalDataModule(LightningDataModule):
         env: str,
         env_kwargs: dict[str, bool | int | float | str | list | None],
         goal_indices: list[int] | None,
+        desired_goal_indices: list[int] | None,
         episodes_per_epoch: int,
         batches_per_episode: int,
         batch_size: int,
@@ -81,7 +84,7 @@ class GoalDataModule(LightningDataModule):
         require_int("seed_everything", seed, 0)
         require_at_least("data.noise", noise, 0.0)
         require_probability("data.random_action_probability", random_action_probability)
-        self.task = inspect_task(env, env_kwargs, goal_indices)
+        self.task = inspect_task(env, env_kwargs, goal_indices, desired_goal_indices)
         if capacity < self.task.horizon:
             raise UserError(
                 f"data.capacity is {capacity}; allowed: at least one episode of {env}, {self.task.horizon} transitions"

@@ -13,21 +13,21 @@ from torch import Tensor, nn
 
 from mher_pl.checkpoint import read_checkpoint
 from mher_pl.errors import OneLineParser, UserError
+from mher_pl.inputs import Inputs
 from mher_pl.networks import Actor
-from mher_pl.normalizer import Normalizer
 from mher_pl.run_folder import checkpoint_file
 
 
 class PolicyNetwork(nn.Module):
     """Deterministic policy pi(s, g) on raw observations and goals, of tensors only."""
 
-    def __init__(self, normalizer: Normalizer, actor: Actor) -> None:
+    def __init__(self, inputs: Inputs, actor: Actor) -> None:
         super().__init__()
-        self.normalizer, self.actor = normalizer, actor
+        self.inputs, self.actor = inputs, actor
 
     def forward(self, observation: Tensor, goal: Tensor) -> Tensor:
         """Map observations [B, obs] and goals [B, goal] to actions [B, action]."""
-        return self.actor(self.normalizer(torch.cat([observation, goal], dim=-1)))
+        return self.actor(self.inputs(observation, goal))
 
 
 class Policy:
@@ -65,7 +65,7 @@ class Policy:
         return actions.to(observation.device) if isinstance(observation, Tensor) else actions.numpy(force=True)
 
     def _input(self, name: str, value: ArrayLike | Tensor, size: int) -> Tensor:
-        value = torch.as_tensor(value, dtype=torch.float32, device=self.network.normalizer.mean.device)
+        value = torch.as_tensor(value, dtype=torch.float32, device=self.network.inputs.normalizer.mean.device)
         if value.ndim == 0 or value.shape[-1] != size:
             raise UserError(f"{name} has shape {list(value.shape)}; allowed for {self.env}: [..., {size}]")
         return value
@@ -84,7 +84,7 @@ def load_policy(path: str | Path, device: str | torch.device = "cpu") -> Policy:
     agent, weights = checkpoint["agent"], checkpoint["state_dict"]
     observation_size, action_size, goal_size = agent["sizes"]
     network = PolicyNetwork(
-        Normalizer(observation_size + goal_size, agent["min_std"], agent["clip"]),
+        Inputs(observation_size, goal_size, agent["desired_goal_indices"], agent["min_std"], agent["clip"]),
         Actor(observation_size + goal_size, action_size, agent["hidden_sizes"]),
     )
     names = network.state_dict().keys()

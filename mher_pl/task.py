@@ -12,7 +12,8 @@ from mher_pl.envs import make
 from mher_pl.errors import UserError
 
 GOAL_KEYS = ("observation", "achieved_goal", "desired_goal")
-PROBE_STEPS = 20  # real steps on which phi is looked for: enough for every coordinate to move
+PROBE_STEPS = 20  # real steps on which goals are looked for in observations: enough for every coordinate to move
+PROBE_RESETS = 4  # and resets, for the desired goal to change
 
 
 class Task:
@@ -29,6 +30,7 @@ class Task:
         compute_reward: the environment's own reward of achieved goals [B, goal] under desired goals [B, goal].
         goal_box: lowest and highest desired goals [2, goal] as the environment declares them; None where unbounded.
         best_reward: what `compute_reward` gives at the goal: 0 in the paper's tasks, 1 in gymnasium-robotics' mazes.
+        desired_goal_indices: the observation entries that show the desired goal; none in most tasks.
     """
 
     # No dataclass: the command line would ask for each of its fields.
@@ -43,11 +45,12 @@ class Task:
         compute_reward: Callable[[np.ndarray, np.ndarray, dict], np.ndarray],
         goal_box: Tensor | None = None,
         best_reward: float = 0.0,
+        desired_goal_indices: tuple[int, ...] = (),
     ) -> None:
         self.env, self.horizon = env, horizon
         self.observation_size, self.action_size, self.goal_size = observation_size, action_size, goal_size
-        self.goal_indices, self.compute_reward, self.goal_box = goal_indices, compute_reward, goal_box
-        self.best_reward = best_reward
+        self.goal_indices, self.desired_goal_indices = goal_indices, desired_goal_indices
+        self.compute_reward, self.goal_box, self.best_reward = compute_reward, goal_box, best_reward
 
     def phi(self, states: Tensor) -> Tensor:
         """Map states [..., obs] to the goals they achieve [..., goal] (Section 3.1)."""
@@ -71,12 +74,14 @@ class Task:
             )
 
 
-def inspect_task(env: str, env_kwargs: dict, goal_indices: list[int] | None) -> Task:
+def inspect_task(
+    env: str, env_kwargs: dict, goal_indices: list[int] | None, desired_goal_indices: list[int] | None = None
+) -> Task:
     """Make the environment once and read its `Task` off it.
 
     Raises:
         UserError: `env` is unknown, is no goal environment, has no fixed episode length or no vectorised
-            `compute_reward`, or `goal_indices` do not give its achieved goal.
+            `compute_reward`, `goal_indices` do not give its achieved goal, or `desired_goal_indices` its desired one.
     """
     try:
         probe = make(env, **env_kwargs)
@@ -91,16 +96,20 @@ def inspect_task(env: str, env_kwargs: dict, goal_indices: list[int] | None) -> 
         if horizon is None:
             raise UserError(f"data.env is {env!r}, whose episodes have no fixed length; allowed: max_episode_steps set")
         best_reward = _best_reward(env, probe, sizes["achieved_goal"])
+        states, achieved, desired = _probe(probe)
+        if desired_goal_indices != []:
+            desired_goal_indices = _entries("data.desired_goal_indices", desired_goal_indices, states, desired)
         return Task(
             env=env,
             horizon=horizon,
             observation_size=sizes["observation"],
             action_size=probe.action_space.shape[0],
             goal_size=sizes["achieved_goal"],
-            goal_indices=_find_goal_indices(probe, goal_indices),
+            goal_indices=_entries("data.goal_indices", goal_indices, states, achieved),
             compute_reward=probe.unwrapped.compute_reward,
             goal_box=_goal_box(probe.observation_space["desired_goal"]),
             best_reward=best_reward,
+            desired_goal_indices=tuple(desired_goal_indices or ()),
         )
     finally:
         probe.close()
@@ -142,25 +151,31 @@ def _goal_box(space: spaces.Box) -> Tensor | None:
     return torch.as_tensor(np.stack([space.low, space.high]), dtype=torch.float32) if space.is_bounded() else None
 
 
-def _find_goal_indices(env: gym.Env, given: list[int] | None) -> tuple[int, ...] | None:
-    """Find the observation entries that equal the achieved goal on random steps, or check the `given` ones."""
-    observation, _ = env.reset(seed=0)
+def _probe(env: gym.Env) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return observations [N, obs], achieved goals [N, goal] and desired ones [N, goal] of random steps and resets."""
     env.action_space.seed(0)
-    seen = [observation]
+    seen = [env.reset(seed=seed)[0] for seed in range(PROBE_RESETS)]
     for _ in range(min(PROBE_STEPS, env.spec.max_episode_steps)):
         seen.append(env.step(env.action_space.sample())[0])
-    states = np.stack([o["observation"] for o in seen])  # [T+1, obs]
-    goals = np.stack([o["achieved_goal"] for o in seen])  # [T+1, goal]
+    states, achieved, desired = (np.stack([observation[key] for observation in seen]) for key in GOAL_KEYS)
+    return states, achieved, desired
 
+
+def _entries(setting: str, given: list[int] | None, states: np.ndarray, goals: np.ndarray) -> tuple[int, ...] | None:
+    """Find the entries of the states [N, obs] that always equal the goals [N, goal], or check the `given` ones.
+
+    Returns None where a goal's entry is in no state, and for goals that never change, which would be found anywhere.
+    """
     if given is not None:
         in_range = len(given) == goals.shape[1] and all(0 <= i < states.shape[1] for i in given)
         if not in_range or not np.allclose(states[:, given], goals, atol=1e-6):
             raise UserError(
-                f"data.goal_indices is {given}; allowed: {goals.shape[1]} entries from 0 to {states.shape[1] - 1} at "
-                "which the observation equals the achieved goal"
+                f"{setting} is {given}; allowed: {goals.shape[1]} entries from 0 to {states.shape[1] - 1} at which the "
+                "observation equals the goal"
             )
         return tuple(given)
-
+    if not np.ptp(goals, axis=0).any():
+        return None
     indices: list[int] = []
     for column in goals.T:
         equal = [i for i in range(states.shape[1]) if i not in indices and np.allclose(states[:, i], column, atol=1e-6)]

@@ -24,7 +24,7 @@ def make_gcsl(relabel=None) -> GCSL:
 
 def test_there_is_one_network_and_no_critic():
     agent = make_gcsl()
-    assert {name for name, _ in agent.named_children()} == {"normalizer", "actor"}
+    assert {name for name, _ in agent.named_children()} == {"inputs", "actor"}
     assert agent.value(torch.zeros(2, 3), torch.zeros(2, 2), torch.zeros(2, 2)) is None
 
 

@@ -316,7 +316,7 @@ def test_every_workers_steps_count_and_one_worker_logs(workers):
 
 def test_the_statistics_are_those_of_all_workers_data(workers):
     weights = torch.load(workers / "worker_0.pt")["weights"]
-    assert (weights["normalizer.sums"][0] == 2 * 1200).all()  # two goals for each transition
+    assert (weights["inputs.normalizer.sums"][0] == 2 * 1200).all()  # two goals for each transition
     assert (weights["dynamics.input_normalizer.sums"][0] == 1200).all()
 
 

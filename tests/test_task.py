@@ -11,9 +11,11 @@ from mher_pl.task import inspect_task
 class TinyGoalEnv(gym.Env):
     """A goal environment of two numbers whose faults are chosen by its arguments."""
 
-    def __init__(self, hidden_goal: bool = False, scalar_reward: bool = False):
+    def __init__(self, hidden_goal: bool = False, scalar_reward: bool = False, constants: int = 0):
         box = spaces.Box(-np.inf, np.inf, (2,))
-        self.observation_space = spaces.Dict(observation=box, achieved_goal=box, desired_goal=box)
+        state = spaces.Box(-np.inf, np.inf, (2 + constants,))
+        self.observation_space = spaces.Dict(observation=state, achieved_goal=box, desired_goal=box)
+        self.constants = np.zeros(constants)
         self.action_space = spaces.Box(-1.0, 1.0, (2,))
         self.hidden_goal, self.scalar_reward = hidden_goal, scalar_reward
 
@@ -23,7 +25,11 @@ class TinyGoalEnv(gym.Env):
 
     def _observe(self):
         achieved = self.state**2 if self.hidden_goal else self.state[::-1]
-        vectors = {"observation": self.state, "achieved_goal": achieved, "desired_goal": np.zeros(2)}
+        vectors = {
+            "observation": np.append(self.state, self.constants),
+            "achieved_goal": achieved,
+            "desired_goal": np.zeros(2),
+        }
         return {key: value.astype(np.float32) for key, value in vectors.items()}
 
     def reset(self, *, seed=None, options=None):
@@ -63,6 +69,25 @@ def test_phi_given_in_the_config_is_checked_and_used():
     assert inspect_task("tests/Tiny-v0", {}, [1, 0]).goal_indices == (1, 0)
     with pytest.raises(UserError, match=r"data.goal_indices is \[0, 1\]; allowed: 2 entries from 0 to 1"):
         inspect_task("tests/Tiny-v0", {}, [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("env", "indices"), [("mher_pl/Reacher-v1", (4, 5)), ("FetchReach-v4", ()), ("mher_pl/Point2DLarge-v1", ())]
+)
+def test_where_the_observation_shows_the_desired_goal_is_found(env: str, indices: tuple[int, ...]):
+    assert inspect_task(env, {}, None).desired_goal_indices == indices
+
+
+def test_where_the_observation_shows_the_desired_goal_can_be_given():
+    assert inspect_task("mher_pl/Reacher-v1", {}, None, [4, 5]).desired_goal_indices == (4, 5)
+    assert inspect_task("mher_pl/Reacher-v1", {}, None, []).desired_goal_indices == ()
+    with pytest.raises(UserError, match=r"data.desired_goal_indices is \[8, 9\]; allowed: 2 entries from 0 to 10"):
+        inspect_task("mher_pl/Reacher-v1", {}, None, [8, 9])
+
+
+def test_a_desired_goal_that_never_changes_is_not_looked_for():
+    task = inspect_task("tests/Tiny-v0", {"constants": 2}, None)
+    assert task.desired_goal_indices == ()
 
 
 def test_a_task_without_phi_refuses_those_who_need_it():
