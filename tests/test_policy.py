@@ -42,6 +42,15 @@ def test_it_acts_as_the_agent_that_was_trained(run, observations, tmp_path):
     assert torch.equal(mher_pl.load_policy(run)(state, goal), expected)
 
 
+def test_only_the_goal_it_is_given_counts_where_the_observation_shows_another(run, observations):
+    policy = mher_pl.load_policy(run)
+    state, goal = observations["observation"], observations["desired_goal"]
+    other = state.copy()
+    other[:, 4:6] = -state[:, 4:6]  # Reacher's own target
+    assert np.array_equal(policy(other, goal), policy(state, goal))
+    assert not np.array_equal(policy(state, -goal), policy(state, goal))
+
+
 def test_arrays_tensors_dicts_and_single_observations_give_the_same_actions(run, observations):
     policy = mher_pl.load_policy(run / "checkpoints" / "last.ckpt")
     actions = policy(observations)
