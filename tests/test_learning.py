@@ -28,6 +28,7 @@ def test_mher_learns_point2d_in_five_epochs_and_plain_ddpg_does_not(tmp_path):
 
 
 @pytest.mark.slow
-def test_mher_learns_fetch_reach_in_five_epochs(tmp_path):
-    curves = [success(tmp_path, seed, 6, "fetch", **{"evaluation.episodes": 50}) for seed in range(5)]
-    assert np.median(curves, axis=0)[:5].max() >= 0.95
+@pytest.mark.parametrize(("task", "epochs"), [("fetch", 5), ("sawyer", 5), ("reacher", 20)])
+def test_mher_learns_the_robot_tasks(tmp_path, task: str, epochs: int):
+    curves = [success(tmp_path, seed, epochs, task, **{"evaluation.episodes": 50}) for seed in range(5)]
+    assert np.median(curves, axis=0).max() >= 0.95
