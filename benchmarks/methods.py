@@ -55,7 +55,7 @@ class Method:
         last = time.perf_counter()
         self.store_seconds.append(last - start)
         for batch_idx in range(data.batches_per_episode):
-            self.agent.training_step(replay.sample(data.batch_size), batch_idx)
+            self.agent.training_step([replay.sample(data.batch_size)], batch_idx)
             now = time.perf_counter()
             self.update_seconds.append(now - last)
             last = now

@@ -121,7 +121,7 @@ def epoch_split(task: str, epochs: int, **overrides: Any) -> dict[str, float]:
     split = {part: 1e3 * statistics.fmean(row[part] for row in rows) for part, *_ in PARTS}
     total = 1e3 * statistics.fmean(row["total"] for row in rows)
     split |= {"rest": total - sum(split.values()), "total": total}
-    updates = len(cli.datamodule.train_dataloader())
+    updates = cli.datamodule.episodes_per_epoch * cli.datamodule.batches_per_episode
     added = (split["rest"] + split["log"] + split["checkpoint"]) / updates
     return split | {"updates": updates, "added an update": added}
 

@@ -31,7 +31,7 @@ class Learner:
 
     def update(self) -> None:
         """Sample a batch and learn from it."""
-        self.agent.training_step(self.data.replay.sample(self.data.batch_size), self.count)
+        self.agent.training_step([self.data.replay.sample(self.data.batch_size)], self.count)
         self.count += 1
         if self.count % 25 == 0:
             self.agent.tracked.clear()
@@ -132,7 +132,7 @@ class UpdateRate(Callback):
             start = time.perf_counter()
             if self.cuda_graphs:
                 torch.compiler.cudagraph_mark_step_begin()
-            pl_module.training_step(data.replay.sample(data.batch_size).to(pl_module.device), batch)
+            pl_module.training_step([data.replay.sample(data.batch_size).to(pl_module.device)], batch)
             if cuda:
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - start)

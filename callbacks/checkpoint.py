@@ -14,7 +14,7 @@ class RunCheckpoint(ModelCheckpoint):
     """Keep `last.ckpt`, written after every epoch, and the best by `eval/success_rate`, in the run's `checkpoints/`.
 
     `last.ckpt` is written first and the best is a second name of the same file, so the content is written once and
-    there is no moment at which a kill leaves less than one whole checkpoint to go on from.
+    there is no moment at which a kill leaves less than one whole checkpoint to go on from. Training goes on meanwhile.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class RunCheckpoint(ModelCheckpoint):
         return str(Path(self.dirpath) / f"{self.CHECKPOINT_NAME_LAST}{self.FILE_EXTENSION}")
 
     def save(self, trainer: Trainer) -> None:
-        """Write `last.ckpt` now."""
+        """Write `last.ckpt` of the state that is."""
         self._save_checkpoint(trainer, self.last_path)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -49,9 +49,10 @@ class RunCheckpoint(ModelCheckpoint):
         if self._should_skip_saving_checkpoint(trainer):
             return
         candidates = self._monitor_candidates(trainer)
-        if self.monitor in candidates:
-            self._save_topk_checkpoint(trainer, candidates)
-        self._save_last_checkpoint(trainer, candidates)
+        with trainer.strategy.checkpoint_io.beside_training():
+            if self.monitor in candidates:
+                self._save_topk_checkpoint(trainer, candidates)
+            self._save_last_checkpoint(trainer, candidates)
 
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
         self._names_best = filepath != self.last_path
@@ -60,7 +61,7 @@ class RunCheckpoint(ModelCheckpoint):
                 logger.save()  # the curve up to a checkpoint is on the disk before it
             super()._save_checkpoint(trainer, self.last_path)
         if self._names_best and trainer.is_global_zero:
-            link_file(self.last_path, filepath)
+            trainer.strategy.checkpoint_io.link(self.last_path, filepath)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best so far: its name without the folder, because a run may be moved, and its score."""

@@ -34,10 +34,10 @@ def ended_by_signals() -> Iterator[None]:
 class Interruption(Callback):
     """On SIGTERM (a cluster's preemption) or Ctrl-C, end the run in good order.
 
-    Training stops after the batch in progress, or after the epoch's evaluation if that is running, so that the state
-    between two batches is saved whole. Before training, and at a second Ctrl-C, it stops at once. The exit code is
-    128 + the signal's number: 143 or 130. Under SLURM the requeue signal (SIGUSR1) is taken likewise, because
-    Lightning's own handler saves in the middle of a step.
+    Training stops once the batches of an episode are learned from, or after the epoch's evaluation if that is running,
+    so that the state between two episodes is saved whole. Before training, and at a second Ctrl-C, it stops at once.
+    The exit code is 128 + the signal's number: 143 or 130. Under SLURM the requeue signal (SIGUSR1) is taken likewise,
+    because Lightning's own handler saves in the middle of a step.
     """
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Interruption(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save and stop; after an epoch's last batch, once it is evaluated."""
+        """Save and stop; after an epoch's last episode, once it is evaluated."""
         if not trainer.is_last_batch and self._asked(trainer):
             self._stop(trainer, self.save(trainer))
 
@@ -95,7 +95,7 @@ class Interruption(Callback):
             signal.signal(signum, handler)
 
     def _asked(self, trainer: Trainer) -> bool:
-        """Whether any worker got a signal: all of them stop at the same batch."""
+        """Whether any worker got a signal: all of them stop after the same episode."""
         return trainer.strategy.reduce_boolean_decision(self.signum is not None, all=False)
 
     def _stop(self, trainer: Trainer, path: str | None) -> None:
@@ -125,7 +125,8 @@ class SavedInterruption(Interruption, Checkpoint):
         return self.saved(trainer)
 
     def saved(self, trainer: Trainer) -> str:
-        """Return the path of the run's last checkpoint."""
+        """Return the path of the run's last checkpoint once it is written."""
+        trainer.strategy.checkpoint_io.wait()
         return trainer.checkpoint_callback.last_path
 
 

@@ -1,7 +1,6 @@
 """Progress in environment steps."""
 
 import sys
-from math import ceil
 from typing import Any
 
 from lightning import Trainer
@@ -38,8 +37,8 @@ class Progress(ProgressBar):
         data = trainer.datamodule
         total = None
         if trainer.max_epochs != -1:
-            done = ceil(data.position / data.batches_per_episode)  # episodes of this epoch, which may be a resumed one
-            left = (trainer.max_epochs - trainer.current_epoch) * data.episodes_per_epoch - done
+            # The first episode, or that after a resume, is collected and counted already.
+            left = (trainer.max_epochs - trainer.current_epoch) * data.episodes_per_epoch - data.position
             total = data.env_steps + left * data.task.horizon * trainer.world_size
         self._bar = tqdm(
             total=total,
@@ -51,9 +50,8 @@ class Progress(ProgressBar):
         )
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Agent, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Move the bar once an episode."""
-        if (batch_idx + 1) % trainer.datamodule.batches_per_episode == 0:
-            self._bar.update(trainer.datamodule.env_steps - self._bar.n)
+        """Move the bar: a step is an episode."""
+        self._bar.update(trainer.datamodule.env_steps - self._bar.n)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Show epoch and success rate."""

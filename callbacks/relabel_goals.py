@@ -30,7 +30,7 @@ class RelabelGoalLogger(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Agent, outputs: dict[str, Tensor], batch: Any, batch_idx: int
     ) -> None:
-        """Keep the goals until the epoch's end: one calculation then costs less than one for each batch."""
+        """Keep the goals until the epoch's end: one calculation then costs less than one for each episode."""
         self.outputs.append(outputs)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
@@ -50,7 +50,7 @@ class RelabelGoalLogger(Callback):
     def _kept(self) -> dict[str, Tensor]:
         """Return the goals [N, B, goal] and masks [N, B] of the epoch's N batches so far."""
         # Those that came with a checkpoint lie on the CPU.
-        return {key: torch.stack([output[key].cpu() for output in self.outputs]) for key in self.outputs[0]}
+        return {key: torch.cat([output[key].cpu() for output in self.outputs]) for key in self.outputs[0]}
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the goals of an epoch that is not over."""
@@ -58,8 +58,7 @@ class RelabelGoalLogger(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
         """Restore what `state_dict` returned."""
-        batches = zip(*state_dict.values(), strict=True)
-        self.outputs = [dict(zip(state_dict, batch, strict=True)) for batch in batches]
+        self.outputs = [dict(state_dict)] if state_dict else []
 
 
 def mean_distance(goals: dict[str, Tensor]) -> Tensor:

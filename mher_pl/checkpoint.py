@@ -1,10 +1,12 @@
-"""Checkpoint files: plain data, written so that a crash never costs the previous one."""
+"""Checkpoint files: plain data, written beside training, so that a crash never costs the previous one."""
 
 import os
 import pickle
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,41 +18,116 @@ from mher_pl.errors import UserError
 
 
 class PlainCheckpointIO(CheckpointIO):
-    """Writes a checkpoint beside its final name and then renames it; reads nothing but plain data.
+    """Writes checkpoints, within `beside_training` in a thread of their own; reads nothing but plain data.
 
-    Lightning's own writer stages the file in the system's temporary folder, from where the move to another file system
-    is a copy that a kill can cut short, and it holds the file in memory twice.
+    What is asked for is done in its order, one thing after another, and nothing more once something has failed. A file
+    is on the disk as soon as it would be if training waited for it.
     """
 
+    def __init__(self) -> None:
+        self._thread: ThreadPoolExecutor | None = None
+        self._latest: Future | None = None
+        self._beside_training = False
+
+    @contextmanager
+    def beside_training(self) -> Iterator[None]:
+        """Have what is asked for in the block done while the caller goes on."""
+        self._beside_training = True
+        try:
+            yield
+        finally:
+            self._beside_training = False
+
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write the whole file under a temporary name, force it to the disk, and put it in the place of the old one.
+        """Write a checkpoint, or a copy of it beside training, once the one before is written.
 
         Raises:
-            UserError: the file cannot be written; the old one is untouched.
+            UserError: this file, or an earlier one, cannot be written.
         """
-        path = Path(path)
-        staged = _staged(path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(checkpoint, staged)
-            _flush(staged)
-            os.replace(staged, path)
-            _flush(path.parent)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-            raise UserError(
-                f"the checkpoint {path} could not be written ({_first_line(error)}); allowed: a folder that can be "
-                "written, with room for one checkpoint more"
-            ) from error
-        finally:
-            staged.unlink(missing_ok=True)
+        self.wait()
+        self._do(write_checkpoint, _copy(checkpoint) if self._beside_training else checkpoint, path)
 
-    def load_checkpoint(self, path: str | Path, map_location: Any = None, **kwargs: Any) -> dict[str, Any]:
-        """Read a checkpoint to the CPU; whatever the caller says, nothing but plain data is loaded."""
-        return read_checkpoint(path, mmap=True)
+    def link(self, path: str | Path, copy: str | Path) -> None:
+        """Give a checkpoint a second name, `copy`."""
+        self._do(link_file, path, copy)
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Delete a checkpoint if it is there."""
-        Path(path).unlink(missing_ok=True)
+        self._do(Path(path).unlink, missing_ok=True)
+
+    def wait(self) -> None:
+        """Return once everything asked for is done.
+
+        Raises:
+            UserError: a file could not be written.
+        """
+        latest, self._latest = self._latest, None
+        if latest is not None:
+            latest.result()
+
+    def teardown(self) -> None:
+        """Wait, and end the thread."""
+        try:
+            self.wait()
+        finally:
+            if self._thread is not None:
+                self._thread.shutdown()
+                self._thread = None
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, **kwargs: Any) -> dict[str, Any]:
+        """Read a checkpoint to the CPU; whatever the caller says, nothing but plain data is loaded."""
+        self.wait()
+        return read_checkpoint(path, mmap=True)
+
+    def _do(self, function: Callable, *args: Any, **kwargs: Any) -> None:
+        self._thread = self._thread or ThreadPoolExecutor(1, "checkpoint")
+        self._latest = self._thread.submit(_after, self._latest, function, *args, **kwargs)
+        if not self._beside_training:
+            self.wait()
+
+
+def _after(earlier: Future | None, function: Callable, *args: Any, **kwargs: Any) -> None:
+    """Call a function, unless what came before it failed; then fail likewise."""
+    if earlier is not None:
+        earlier.result()
+    function(*args, **kwargs)
+
+
+def _copy(value: Any) -> Any:
+    """Copy the tensors in plain data, so that training can go on with its own."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, Mapping):
+        return {key: _copy(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_copy, value))
+    return value
+
+
+def write_checkpoint(checkpoint: dict[str, Any], path: str | Path) -> None:
+    """Write the whole file under a temporary name, force it to the disk, and put it in the place of the old one.
+
+    Lightning's own writer stages the file in the system's temporary folder, from where the move to another file system
+    is a copy that a kill can cut short, and it holds the file in memory twice.
+
+    Raises:
+        UserError: the file cannot be written; the old one is untouched.
+    """
+    path = Path(path)
+    staged = _staged(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(checkpoint, staged)
+        _flush(staged)
+        os.replace(staged, path)
+        _flush(path.parent)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        raise UserError(
+            f"the checkpoint {path} could not be written ({_first_line(error)}); allowed: a folder that can be "
+            "written, with room for one checkpoint more"
+        ) from error
+    finally:
+        staged.unlink(missing_ok=True)
 
 
 def link_file(path: str | Path, copy: str | Path) -> None:

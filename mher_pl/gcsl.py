@@ -48,15 +48,18 @@ class GCSL(Agent):
         """Return Adam for the actor."""
         return self.make_optimizer(self.actor, self.actor_lr)
 
-    def training_step(self, batch: TensorDict, batch_idx: int) -> dict[str, Tensor]:
-        """Learn from one replayed batch."""
+    def training_step(self, batches: list[TensorDict], batch_idx: int) -> dict[str, Tensor]:
+        """Learn from the batches replayed after an episode."""
         optimizer = self.optimizers()
-        batch = self.relabel(batch, self, self.generator)
-        loss = self.imitation_loss(batch)
-        self.minimize(optimizer, loss)
-        optimizer.step()
-        self.check_finite({"train/imitation_loss": loss})
-        return goals_of(batch)
+        learned = []
+        for batch in batches:
+            relabelled = self.relabel(batch, self, self.generator)
+            loss = self.imitation_loss(relabelled)
+            self.minimize(optimizer, loss)
+            optimizer.step()
+            self.check_finite({"train/imitation_loss": loss})
+            learned.append(relabelled)
+        return goals_of(learned)
 
     def imitation_loss(self, batch: TensorDict) -> Tensor:
         """Mean squared error between the actor's and the replayed actions."""

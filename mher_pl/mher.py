@@ -106,27 +106,29 @@ class MHER(Agent):
             optimizers.append(self.make_optimizer(self.dynamics, self.dynamics.lr))
         return optimizers
 
-    def training_step(self, batch: TensorDict, batch_idx: int) -> dict[str, Tensor]:
-        """Learn from one replayed batch: the inner part of Algorithm 1, lines 8 to 24."""
+    def training_step(self, batches: list[TensorDict], batch_idx: int) -> dict[str, Tensor]:
+        """Learn from the batches replayed after an episode: the inner part of Algorithm 1, lines 7 to 24."""
         actor_optimizer, critic_optimizer, *_ = self.optimizers()
+        learned = []
+        for batch in batches:  # line 7
+            model_loss = self.fit_dynamics(batch)  # line 8
+            relabelled = self.relabel(batch, self, self.generator)  # lines 9 to 22
+            batch = self.batch_source(relabelled, self, self.generator)
+            critic_loss = self.critic_loss(batch)  # line 23
+            actor_loss = self.actor_loss(batch)  # line 24
 
-        model_loss = self.fit_dynamics(batch)  # line 8
-        relabelled = self.relabel(batch, self, self.generator)  # lines 9 to 22
-        batch = self.batch_source(relabelled, self, self.generator)
-        critic_loss = self.critic_loss(batch)  # line 23
-        actor_loss = self.actor_loss(batch)  # line 24
+            # Both gradients are taken before either is applied, as the authors' program does.
+            self.minimize(critic_optimizer, critic_loss)
+            self.minimize(actor_optimizer, actor_loss)
+            critic_optimizer.step()
+            actor_optimizer.step()
 
-        # Both gradients are taken before either is applied, as the authors' program does.
-        self.minimize(critic_optimizer, critic_loss)
-        self.minimize(actor_optimizer, actor_loss)
-        critic_optimizer.step()
-        actor_optimizer.step()
-
-        self.batches += 1
-        if self.batches % self.batches_per_target_update == 0:
-            self.update_targets()
-            self.check_finite({"train/critic_loss": critic_loss, "train/actor_loss": actor_loss} | model_loss)
-        return goals_of(relabelled)
+            self.batches += 1
+            if self.batches % self.batches_per_target_update == 0:
+                self.update_targets()
+                self.check_finite({"train/critic_loss": critic_loss, "train/actor_loss": actor_loss} | model_loss)
+            learned.append(relabelled)
+        return goals_of(learned)
 
     def fit_dynamics(self, batch: TensorDict) -> dict[str, Tensor]:
         """Update the dynamics model with the batch (line 8) and return its last loss by name."""

@@ -55,12 +55,15 @@ def relabelled_goals(batch: TensorDict) -> Tensor:
     return batch.get("imitation_goal", batch["desired_goal"])
 
 
-def goals_of(batch: TensorDict) -> dict[str, Tensor]:
-    """Return what a training step tells: original and relabelled goals [B, goal], and which rows [B] changed."""
+def goals_of(batches: list[TensorDict]) -> dict[str, Tensor]:
+    """Return what a training step tells of its K relabelled batches.
+
+    These are the original and the relabelled goals [K, B, goal], and which rows [K, B] changed.
+    """
     return {
-        "original_goal": batch["original_goal"],
-        "relabelled_goal": relabelled_goals(batch),
-        "relabelled": batch["relabelled"],
+        "original_goal": torch.stack([batch["original_goal"] for batch in batches]),
+        "relabelled_goal": torch.stack([relabelled_goals(batch) for batch in batches]),
+        "relabelled": torch.stack([batch["relabelled"] for batch in batches]),
     }
 
 

@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import threading
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from trained_runs import fit, run_folder
 
 from mher_pl.__main__ import main
-from mher_pl.checkpoint import PlainCheckpointIO, link_file, read_checkpoint
+from mher_pl.checkpoint import PlainCheckpointIO, link_file, read_checkpoint, write_checkpoint
 from mher_pl.errors import UserError
 
 
@@ -126,33 +127,76 @@ def test_the_hyperparameters_in_a_checkpoint_change_nothing(tmp_path, last):
 # Writing
 
 
-def test_a_save_that_fails_keeps_the_old_checkpoint_and_leaves_nothing_behind(tmp_path, monkeypatch):
-    path = tmp_path / "last.ckpt"
-    PlainCheckpointIO().save_checkpoint({"x": 1}, path)
-    old = path.read_bytes()
-
+@pytest.fixture
+def full_disk(monkeypatch) -> None:
     def fail(checkpoint, file) -> None:
         Path(file).write_bytes(b"half")
-        raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0")  # a full disk
+        raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0")
 
     monkeypatch.setattr(torch, "save", fail)
+
+
+def test_a_save_that_fails_keeps_the_old_checkpoint_and_leaves_nothing_behind(tmp_path, request):
+    path = tmp_path / "last.ckpt"
+    write_checkpoint({"x": 1}, path)
+    old = path.read_bytes()
+    request.getfixturevalue("full_disk")
     with pytest.raises(UserError, match="could not be written"):
         PlainCheckpointIO().save_checkpoint({"x": 2}, path)
     assert path.read_bytes() == old
     assert os.listdir(tmp_path) == ["last.ckpt"]
 
 
+def test_a_save_beside_training_that_fails_is_told_and_nothing_is_removed_after_it(tmp_path, request):
+    best, files = tmp_path / "best.ckpt", PlainCheckpointIO()
+    files.save_checkpoint({"x": 1}, best)
+    request.getfixturevalue("full_disk")
+    with files.beside_training():
+        files.save_checkpoint({"x": 2}, tmp_path / "last.ckpt")
+        files.link(tmp_path / "last.ckpt", tmp_path / "better.ckpt")
+        files.remove_checkpoint(best)
+    with pytest.raises(UserError, match=r"last\.ckpt could not be written"):
+        files.save_checkpoint({"x": 3}, tmp_path / "last.ckpt")
+    assert os.listdir(tmp_path) == ["best.ckpt"]
+    files.teardown()
+
+
+def test_a_full_disk_ends_a_run_with_one_line(tmp_path, full_disk, capsys):
+    assert fit(tmp_path, epochs=3) == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: the checkpoint ")
+    assert errors.count("\n") == 1
+
+
+def test_what_is_saved_beside_training_is_the_state_at_the_call_and_in_order(tmp_path, monkeypatch):
+    last, best, files = tmp_path / "last.ckpt", tmp_path / "best.ckpt", PlainCheckpointIO()
+    go_on, save, state = threading.Event(), torch.save, {"nested": [{"x": torch.zeros(3)}]}
+    monkeypatch.setattr(torch, "save", lambda *args: (go_on.wait(), save(*args)))
+    with files.beside_training():
+        files.save_checkpoint(state, last)
+        files.link(last, best)
+    state["nested"][0]["x"] += 1.0
+    assert os.listdir(tmp_path) == []
+    go_on.set()
+    files.wait()
+    assert best.samefile(last)
+    assert torch.equal(torch.load(last)["nested"][0]["x"], torch.zeros(3))
+    files.save_checkpoint(state, last)  # outside of training it is written at once
+    assert torch.equal(torch.load(last)["nested"][0]["x"], torch.ones(3))
+    files.teardown()
+
+
 def test_the_file_is_staged_on_the_file_system_where_it_will_lie(tmp_path, monkeypatch):
     written = []
     save = torch.save
     monkeypatch.setattr(torch, "save", lambda checkpoint, file: (written.append(Path(file)), save(checkpoint, file)))
-    PlainCheckpointIO().save_checkpoint({"x": 1}, tmp_path / "a" / "last.ckpt")
+    write_checkpoint({"x": 1}, tmp_path / "a" / "last.ckpt")
     assert [path.parent for path in written] == [tmp_path / "a"]
 
 
 def test_what_a_kill_left_behind_is_overwritten(tmp_path):
     (tmp_path / ".last.ckpt.part").write_bytes(b"half")
-    PlainCheckpointIO().save_checkpoint({"x": 1}, tmp_path / "last.ckpt")
+    write_checkpoint({"x": 1}, tmp_path / "last.ckpt")
     assert os.listdir(tmp_path) == ["last.ckpt"]
 
 
@@ -161,7 +205,7 @@ def save_for_ever(path: Path) -> None:
     while True:
         number += 1
         content = {"agent": number, "state_dict": torch.full((500_000,), number), "loops": 0}
-        PlainCheckpointIO().save_checkpoint(content, path)
+        write_checkpoint(content, path)
 
 
 def test_kills_in_the_middle_of_saving_never_lose_the_previous_checkpoint(tmp_path):

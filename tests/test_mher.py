@@ -119,11 +119,13 @@ class TestTargets:
         def target(agent):
             return torch.cat([parameter.flatten() for parameter in agent.critic_target.parameters()]).clone()
 
-        cli, record = build("point2d", **TINY | {"data.episodes_per_epoch": 2}), Record(target)
-        cli.trainer.callbacks.append(record)
+        cli, seen = build("point2d", **TINY | {"data.episodes_per_epoch": 2}), []
+        relabel = cli.model.relabel
+        cli.model.relabel = lambda batch, agent, rng: seen.append(target(agent)) or relabel(batch, agent, rng)
         cli.trainer.fit(cli.model, cli.datamodule)
-        changed = [not torch.equal(a, b) for a, b in zip(record.seen[:-1], record.seen[1:], strict=True)]
-        assert changed == [False, False, False, True, False, False, False, False, True]
+        changed = [not torch.equal(a, b) for a, b in zip(seen[:-1], seen[1:], strict=True)]
+        assert changed == [False, False, False, False, True, False, False, False, False]
+        assert not torch.equal(seen[-1], target(cli.model))
 
 
 class TestTrainingStep:

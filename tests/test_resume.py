@@ -11,14 +11,14 @@ RESUME = "--ckpt_path=last"
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
-    """A run of four epochs without interruption; two episodes, so ten batches, an epoch."""
+    """A run of four epochs of two episodes without interruption."""
     root = tmp_path_factory.mktemp("whole")
     assert fit(root, "--data.episodes_per_epoch=2") == 0
     return run_folder(root)
 
 
-def signal_at(epoch: int, batch: int | None, signum: int = signal.SIGTERM) -> list[str]:
-    options = {"epoch": epoch, "signum": int(signum)} | ({} if batch is None else {"batch": batch})
+def signal_at(epoch: int, episode: int | None, signum: int = signal.SIGTERM) -> list[str]:
+    options = {"epoch": epoch, "signum": int(signum)} | ({} if episode is None else {"episode": episode})
     return ["--trainer.callbacks=trained_runs.SignalAt", *(f"--trainer.callbacks.{k}={v}" for k, v in options.items())]
 
 
@@ -56,10 +56,10 @@ def test_every_algorithm_resumes_exactly(tmp_path, overlay, monkeypatch):
     assert_same_run(whole, parts)
 
 
-@pytest.mark.parametrize("batch", [0, 4, 9, None], ids=lambda batch: f"batch {batch}")
-def test_a_run_stopped_by_sigterm_at_any_batch_resumes_exactly(tmp_path, whole, batch, capsys):
+@pytest.mark.parametrize("episode", [0, 1, None], ids=lambda episode: f"episode {episode}")
+def test_a_run_stopped_by_sigterm_at_any_episode_resumes_exactly(tmp_path, whole, episode, capsys):
     options = ["--data.episodes_per_epoch=2"]
-    assert fit(tmp_path, *options, *signal_at(1, batch)) == 143
+    assert fit(tmp_path, *options, *signal_at(1, episode)) == 143
     assert fit(tmp_path, *options, RESUME) == 0
     assert_same_run(whole, run_folder(tmp_path))
     errors = capsys.readouterr().err
@@ -68,26 +68,27 @@ def test_a_run_stopped_by_sigterm_at_any_batch_resumes_exactly(tmp_path, whole, 
 
 
 def test_stopping_within_an_epoch_saves_within_it(tmp_path):
-    assert fit(tmp_path, *signal_at(1, 2)) == 143
-    assert state(run_folder(tmp_path))["/GoalDataModule/position"] == 3
+    assert fit(tmp_path, "--data.episodes_per_epoch=3", *signal_at(1, 1)) == 143
+    assert state(run_folder(tmp_path))["/GoalDataModule/position"] == 2
 
 
 def test_an_epoch_cut_short_by_the_trainer_is_followed_by_a_whole_new_one(tmp_path):
-    limit = "--trainer.limit_train_batches=3"
-    assert fit(tmp_path / "whole", limit, epochs=3) == 0
-    assert fit(tmp_path / "parts", limit, epochs=1) == 0
-    assert fit(tmp_path / "parts", limit, RESUME, epochs=3) == 0
-    assert state(run_folder(tmp_path / "whole"))["/GoalDataModule/env_steps"] == 500  # an episode each
+    limit = ["--data.episodes_per_epoch=3", "--trainer.limit_train_batches=2"]  # a step is an episode
+    assert fit(tmp_path / "whole", *limit, epochs=3) == 0
+    assert fit(tmp_path / "parts", *limit, epochs=1) == 0
+    assert fit(tmp_path / "parts", *limit, RESUME, epochs=3) == 0
+    assert state(run_folder(tmp_path / "whole"))["/GoalDataModule/env_steps"] == 800
     assert_same_run(run_folder(tmp_path / "whole"), run_folder(tmp_path / "parts"))
 
 
 def test_a_run_cut_within_an_epoch_by_the_trainer_goes_on_with_whole_epochs(tmp_path):
-    steps = "--trainer.max_steps=10"  # of the optimisers, which take four in each of the five batches
-    assert fit(tmp_path, steps, epochs=3) == 0
-    assert fit(tmp_path, RESUME, epochs=3) == 0
-    assert state(run_folder(tmp_path))["/GoalDataModule/env_steps"] == 500  # an episode for each epoch
+    episodes = "--data.episodes_per_epoch=2"
+    steps = "--trainer.max_steps=20"  # of the optimisers, which take four in each of an episode's five batches
+    assert fit(tmp_path, episodes, steps, epochs=3) == 0
+    assert fit(tmp_path, episodes, RESUME, epochs=3) == 0
+    assert state(run_folder(tmp_path))["/GoalDataModule/env_steps"] == 700  # one episode, then two epochs of two
     evaluated = [step for tag, step in scalars(run_folder(tmp_path)) if tag == "eval/success_rate" and step > 0]
-    assert sorted(evaluated) == [400, 500]
+    assert sorted(evaluated) == [500, 700]
 
 
 def test_a_resume_tells_which_settings_it_changes_and_refuses_another_task(tmp_path, capsys):
@@ -113,9 +114,9 @@ def test_a_run_that_still_trains_is_left_alone(tmp_path, capsys):
 
 def test_stopped_again_and_again_it_still_ends_the_same(tmp_path, whole):
     options = ["--data.episodes_per_epoch=2"]
-    assert fit(tmp_path, *options, *signal_at(0, 1)) == 143
-    for epoch, batch in ((0, 6), (3, 8)):
-        assert fit(tmp_path, *options, RESUME, *signal_at(epoch, batch)) == 143
+    assert fit(tmp_path, *options, *signal_at(0, 0)) == 143
+    for epoch, episode in ((0, 1), (3, 0)):
+        assert fit(tmp_path, *options, RESUME, *signal_at(epoch, episode)) == 143
     assert fit(tmp_path, *options, RESUME) == 0
     assert_same_run(whole, run_folder(tmp_path))
 
@@ -133,7 +134,7 @@ def test_sigterm_ends_the_program_with_one_line_and_keeps_the_checkpoint(tmp_pat
 
 def test_ctrl_c_is_one_line_and_130_and_the_run_resumes_exactly(tmp_path, whole, capsys):
     options = ["--data.episodes_per_epoch=2"]
-    assert fit(tmp_path, *options, *signal_at(2, 5, signal.SIGINT)) == 130
+    assert fit(tmp_path, *options, *signal_at(2, 0, signal.SIGINT)) == 130
     errors = capsys.readouterr().err
     assert errors.startswith("interrupted by SIGINT after ")
     assert errors.count("\n") == 1

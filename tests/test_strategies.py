@@ -328,13 +328,15 @@ def test_workers_resume_exactly(tmp_path, workers):
 
 
 @pytest.mark.slow
-def test_sigterm_stops_all_workers_at_the_same_batch_and_they_resume_exactly(tmp_path, workers):
+def test_sigterm_stops_all_workers_after_the_same_episode_and_they_resume_exactly(tmp_path):
+    options = [*WORKERS, "--data.episodes_per_epoch=2"]
+    run_process(tmp_path / "whole", *options)
     signal_at = ["--trainer.callbacks=trained_runs.SignalAt", "--trainer.callbacks.epoch=1"]
-    _, errors = run_process(tmp_path, *WORKERS, *signal_at, "--trainer.callbacks.batch=2", code=143)
+    _, errors = run_process(tmp_path / "parts", *options, *signal_at, "--trainer.callbacks.episode=0", code=143)
     assert "Traceback" not in errors
-    assert state(run_folder(tmp_path))["/GoalDataModule/position"] == 3
-    run_process(tmp_path, *WORKERS, "--ckpt_path=last")
-    assert_same_run(run_folder(workers), run_folder(tmp_path))
+    assert state(run_folder(tmp_path / "parts"))["/GoalDataModule/position"] == 1
+    run_process(tmp_path / "parts", *options, "--ckpt_path=last")
+    assert_same_run(run_folder(tmp_path / "whole"), run_folder(tmp_path / "parts"))
 
 
 def test_a_checkpoint_of_another_number_of_workers_is_refused(tmp_path, workers, capsys):

@@ -100,17 +100,17 @@ def _equal(a: object, b: object) -> bool:
 
 
 class SignalAt(Callback):
-    """Sends a signal to its own process in a given batch, or in the evaluation, of a given epoch."""
+    """Sends a signal to its own process after a given episode, or in the evaluation, of a given epoch."""
 
-    def __init__(self, epoch: int, batch: int | None = None, signum: int = int(signal.SIGTERM)) -> None:
-        self.epoch, self.batch, self.signum = epoch, batch, signum
+    def __init__(self, epoch: int, episode: int | None = None, signum: int = int(signal.SIGTERM)) -> None:
+        self.epoch, self.episode, self.signum = epoch, episode, signum
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
-        if (trainer.current_epoch, batch_idx) == (self.epoch, self.batch):
+        if (trainer.current_epoch, batch_idx) == (self.epoch, self.episode):
             os.kill(os.getpid(), self.signum)
 
     def on_validation_start(self, trainer, pl_module) -> None:
-        if self.batch is None and trainer.current_epoch == self.epoch:
+        if self.episode is None and trainer.current_epoch == self.epoch:
             os.kill(os.getpid(), self.signum)
 
 
