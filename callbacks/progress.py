@@ -46,6 +46,7 @@ class Progress(ProgressBar):
             unit=" env steps",
             file=sys.stdout,
             dynamic_ncols=True,
+            mininterval=1.0,  # seconds; drawing it for every episode takes longer than the rest of this callback
             disable=not (self._enabled and sys.stdout.isatty()),
         )
 
