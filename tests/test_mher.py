@@ -1,9 +1,10 @@
 import copy
 import shutil
+from itertools import pairwise
 
 import pytest
 import torch
-from toy import DISCOUNT, Record, Shift, generator, make_agent, make_batch
+from toy import DISCOUNT, Shift, generator, make_agent, make_batch
 
 from mher_pl.errors import UserError
 from mher_pl.relabel import Future, ImitationOnly, Keep
@@ -123,7 +124,7 @@ class TestTargets:
         relabel = cli.model.relabel
         cli.model.relabel = lambda batch, agent, rng: seen.append(target(agent)) or relabel(batch, agent, rng)
         cli.trainer.fit(cli.model, cli.datamodule)
-        changed = [not torch.equal(a, b) for a, b in zip(seen[:-1], seen[1:], strict=True)]
+        changed = [not torch.equal(a, b) for a, b in pairwise(seen)]
         assert changed == [False, False, False, False, True, False, False, False, False]
         assert not torch.equal(seen[-1], target(cli.model))
 

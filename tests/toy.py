@@ -91,11 +91,10 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 class Record(Callback):
-    """Keeps what the training steps return, and what `look` sees of the agent after each."""
+    """Keeps what the training steps return."""
 
-    def __init__(self, look=lambda agent: None) -> None:
-        self.look, self.outputs, self.seen = look, [], []
+    def __init__(self) -> None:
+        self.outputs = []
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         self.outputs.append(outputs)
-        self.seen.append(self.look(pl_module))
