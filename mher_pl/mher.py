@@ -184,12 +184,12 @@ class MHER(Agent):
         targets = [*self.actor_target.parameters(), *self.critic_target.parameters()]
         torch._foreach_lerp_(targets, trained, 1.0 - self.polyak)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def target_act(self, observation: Tensor, goal: Tensor) -> Tensor:
         """Return the target actor's actions [B, action]."""
         return self.actor_target(self.inputs(observation, goal))
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def target_value(self, observation: Tensor, goal: Tensor) -> Tensor:
         """Return Q'(s, pi'(s, g), g) [B] of the target networks."""
         inputs = self.inputs(observation, goal)

@@ -121,7 +121,7 @@ class ModelBased(Relabel):
         goals = self.virtual_goals(batch, relabelled, agent, generator)
         return with_goals(batch, goals, relabelled, agent)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def virtual_goals(self, batch: TensorDict, rows: Tensor, agent: MHER, generator: torch.Generator) -> Tensor:
         """Draw a goal from the n + 1 states of each row's virtual path, s_{t+1} included; returns [B, goal].
 

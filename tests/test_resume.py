@@ -154,7 +154,7 @@ def test_ctrl_c_before_training_is_one_line_too(tmp_path):
 
 @pytest.mark.slow
 def test_killed_at_twenty_random_moments_it_ends_as_if_it_had_not_been(tmp_path):
-    epochs, kills, rng = 150, 0, random.Random(0)
+    epochs, kills, rng = 600, 0, random.Random(0)
     whole = start(tmp_path / "whole", epochs=epochs)
     whole.communicate()
     assert whole.returncode == 0
@@ -163,10 +163,10 @@ def test_killed_at_twenty_random_moments_it_ends_as_if_it_had_not_been(tmp_path)
     process = start(tmp_path / "parts", epochs=epochs)
     while True:
         if kills < 5:  # while it starts, or warms up
-            time.sleep(rng.uniform(1.0, 10.0))
+            time.sleep(rng.uniform(1.0, 8.0))
         else:
             wait_for_change(last, process)
-            time.sleep(rng.uniform(0.0, 1.5))
+            time.sleep(rng.uniform(0.0, 0.5))
         if process.poll() is not None:
             break
         process.kill()
