@@ -294,7 +294,8 @@ def main() -> None:
     caption = (
         f"Milliseconds of an epoch by part, means of {EPOCHS} epochs behind the first, one with a picture; "
         f"{evaluated} evaluation episodes. The rest is Lightning, the progress bar and other callbacks; it, the log "
-        "and the checkpoint are what is added to an update."
+        "and the checkpoint are what is added to an update. The checkpoint is its copy; written it is beside the next "
+        "epoch, to whose parts that counts."
     )
     report.table(caption, "task", splits)
 

@@ -14,7 +14,6 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import torch
 from lightning import Callback, LightningModule, Trainer
 from output import Report
 
@@ -82,7 +81,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=32)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "virtual_steps.json")
     options = parser.parse_args()
-    torch.set_num_threads(1)
     report = Report(options.out, seeds=options.seeds, first_seed=FIRST_SEED)
     seeds = range(FIRST_SEED, FIRST_SEED + options.seeds)
     with ProcessPoolExecutor(CORES, get_context("spawn")) as processes:

@@ -59,7 +59,7 @@ class RunCheckpoint(ModelCheckpoint):
         files = trainer.strategy.checkpoint_io
         if self._last_global_step_saved != trainer.global_step:
             for logger in trainer.loggers:
-                files.do(logger.save)  # the curve up to a checkpoint is on the disk before it
+                logger.save()  # the curve up to a checkpoint is on the disk before it
             super()._save_checkpoint(trainer, self.last_path)
         if self._names_best and trainer.is_global_zero:
             files.do(link_file, self.last_path, filepath)

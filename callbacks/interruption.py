@@ -86,7 +86,7 @@ class Interruption(Callback):
             self._stop(trainer, self.saved(trainer))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """From here on nothing is lost."""
+        """From here on there is nothing to stop: the last checkpoint is being written, and the end waits for it."""
         self._deferring = False
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -127,6 +127,7 @@ class SavedInterruption(Interruption, Checkpoint):
     def saved(self, trainer: Trainer) -> str:
         """Return the path of the run's last checkpoint once it is written."""
         trainer.strategy.checkpoint_io.wait()
+        trainer.strategy.barrier()  # a worker that ended before would have the first one killed while it writes
         return trainer.checkpoint_callback.last_path
 
 

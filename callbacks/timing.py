@@ -11,8 +11,9 @@ from mher_pl.agent import Agent
 class Timing(Callback):
     """Log the seconds of each epoch spent on collecting, updating and evaluating, as `time/*`.
 
-    `time/other` is the rest: logging, pictures, checkpoints and Lightning itself, measured from the end of one epoch's
-    log to the next, so that a checkpoint counts to the epoch after it. `time/wall` is the time since the run began.
+    `time/other` is the rest: logging, pictures, the copy of a checkpoint, which is written beside the next epoch, and
+    Lightning itself. It is measured from the end of one epoch's log to the next, so that a checkpoint counts to the
+    epoch after it. `time/wall` is the time since the run began.
     """
 
     def __init__(self) -> None:
@@ -34,11 +35,11 @@ class Timing(Callback):
         self._lap(None)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Agent, batch: Any, batch_idx: int) -> None:
-        """End the lap of fetching a batch: the collection of an episode, if any, and sampling."""
+        """End the lap of collecting an episode and sampling its batches."""
         self._lap("collect")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Agent, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """End the lap of an update."""
+        """End the lap of an episode's updates."""
         self._lap("update")
 
     def on_validation_start(self, trainer: Trainer, pl_module: Agent) -> None:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,48 +20,50 @@ from mher_pl.errors import UserError
 
 
 class PlainCheckpointIO(CheckpointIO):
-    """Writes checkpoints, within `beside_training` in a thread of their own; reads nothing but plain data.
-
-    What is asked for is done in its order, one thing after another, and nothing more once something has failed.
-    """
+    """Writes copies of checkpoints, within `beside_training` in a thread of its own; reads nothing but plain data."""
 
     def __init__(self) -> None:
         self._thread: ThreadPoolExecutor | None = None
-        self._latest: Future | None = None
-        self._beside_training = False
+        self._running: Future | None = None
+        self._tasks: list[Callable[[], None]] | None = None  # of the block that is asking for them
 
     @contextmanager
     def beside_training(self) -> Iterator[None]:
-        """Have what is asked for in the block done while the caller goes on, once all from before is done.
+        """Do what is asked for in the block while the caller goes on behind it.
+
+        It is done in its order, nothing more once something has failed, and not before that of an earlier block.
 
         Raises:
-            UserError: an earlier file could not be written.
+            UserError: a file of an earlier block could not be written.
         """
         self.wait()
-        self._beside_training = True
+        self._tasks = []
         try:
             yield
+            self._thread = self._thread or ThreadPoolExecutor(1, "checkpoint")
+            self._running = self._thread.submit(_call_all, self._tasks)
         finally:
-            self._beside_training = False
+            self._tasks = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint, or a copy of it beside training.
+        """Write a copy of a checkpoint.
 
         Raises:
             UserError: not beside training, the file cannot be written.
         """
-        self.do(write_checkpoint, _copy(checkpoint) if self._beside_training else checkpoint, path)
+        self.do(write_checkpoint, _copy(checkpoint), path)
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Delete a checkpoint if it is there."""
         self.do(Path(path).unlink, missing_ok=True)
 
     def do(self, function: Callable, *args: Any, **kwargs: Any) -> None:
-        """Call a function once all that was asked for before is done."""
-        self._thread = self._thread or ThreadPoolExecutor(1, "checkpoint")
-        self._latest = self._thread.submit(_after, self._latest, function, *args, **kwargs)
-        if not self._beside_training:
+        """Call a function on the files, after all that was asked for before."""
+        if self._tasks is not None:
+            self._tasks.append(partial(function, *args, **kwargs))
+        else:
             self.wait()
+            function(*args, **kwargs)
 
     def wait(self) -> None:
         """Return once everything asked for is done.
@@ -68,9 +71,9 @@ class PlainCheckpointIO(CheckpointIO):
         Raises:
             UserError: a file could not be written.
         """
-        latest, self._latest = self._latest, None
-        if latest is not None:
-            latest.result()
+        running, self._running = self._running, None
+        if running is not None:
+            running.result()
 
     def teardown(self) -> None:
         """Wait, and end the thread."""
@@ -87,18 +90,17 @@ class PlainCheckpointIO(CheckpointIO):
         return read_checkpoint(path, mmap=True)
 
 
-def _after(earlier: Future | None, function: Callable, *args: Any, **kwargs: Any) -> None:
-    """Call a function, unless what came before it failed; then fail likewise."""
-    if earlier is not None:
-        earlier.result()
-    function(*args, **kwargs)
+def _call_all(tasks: list[Callable[[], None]]) -> None:
+    for task in tasks:
+        task()
 
 
 def _copy(data: Any) -> Any:
     """Copy plain data, so that training can go on with its own.
 
     Numbers of one kind share a storage in the copy: a file of few pieces takes less of the processor's time to write.
-    Not so integers, among them the states of generators, which `set_state` takes from the beginning of their storage.
+    After a resume the optimisers' moments are parts of such a storage, which written as they are would bring it along.
+    Integers have their own, for `set_state` takes a generator's state from the beginning of its storage.
     """
     tensors: dict[tuple, list[Tensor]] = defaultdict(list)
 
@@ -131,7 +133,7 @@ def write_checkpoint(checkpoint: dict[str, Any], path: str | Path) -> None:
     """Write the whole file under a temporary name, force it to the disk, and put it in the place of the old one.
 
     Lightning's own writer stages the file in the system's temporary folder, from where the move to another file system
-    is a copy that a kill can cut short, and it holds the file in memory twice.
+    is a copy that a kill can cut short.
 
     Raises:
         UserError: the file cannot be written; the old one is untouched.

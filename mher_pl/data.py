@@ -125,7 +125,7 @@ class GoalDataModule(LightningDataModule):
             agent.track({"train/success_rate": torch.tensor(float(self.collector.env.is_success), device=agent.device)})
 
     def train_dataloader(self) -> EpisodeBatches:
-        """Return the epoch's batches."""
+        """Return the epoch's episodes."""
         return EpisodeBatches(self)
 
     def val_dataloader(self) -> range:

@@ -161,8 +161,9 @@ def test_a_save_beside_training_that_fails_is_told_and_nothing_is_removed_after_
     files.teardown()
 
 
-def test_a_full_disk_ends_a_run_with_one_line(tmp_path, full_disk, capsys):
-    assert fit(tmp_path, epochs=3) == 1
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_full_disk_ends_a_run_with_one_line(tmp_path, full_disk, capsys, epochs):
+    assert fit(tmp_path, epochs=epochs) == 1
     errors = capsys.readouterr().err
     assert errors.startswith("error: the checkpoint ")
     assert errors.count("\n") == 1

@@ -55,9 +55,9 @@ def overlay(method: str) -> str:
     return f"algorithms/{method}"
 
 
-def resolved(root: Path, *methods: str) -> dict:
-    """All settings of Point2D with the overlays of `methods`."""
-    paths = [OVERLAYS.parent / "point2d.yaml", *(OVERLAYS / f"{method}.yaml" for method in methods)]
+def resolved(root: Path, *methods: str, task: str = "point2d") -> dict:
+    """All settings of a task with the overlays of `methods`."""
+    paths = [OVERLAYS.parent / f"{task}.yaml", *(OVERLAYS / f"{method}.yaml" for method in methods)]
     config = [part for path in paths for part in ("--config", str(path))]
     settings = MherCLI([*config, f"--trainer.default_root_dir={root}"], run=False).config.as_dict()
     return {key: value for key, value in settings.items() if key != "config"}
@@ -157,9 +157,11 @@ def test_what_no_method_changes_is_as_in_mher(method, tmp_path):
     assert other["trainer"]["max_epochs"] == reference["trainer"]["max_epochs"]
 
 
-def test_the_mher_overlay_changes_nothing(tmp_path):
-    plain, stacked = resolved(tmp_path), resolved(tmp_path, "mher")
-    assert plain == stacked
+@pytest.mark.parametrize("task", ["point2d", "four_room", "fetch", "sawyer", "reacher"])
+def test_the_mher_overlay_changes_nothing_and_no_sl_not_the_goals(tmp_path, task):
+    plain, mher, no_sl = (resolved(tmp_path, *methods, task=task) for methods in ((), ("mher",), ("no_sl",)))
+    assert plain == mher
+    assert plain["model"]["init_args"]["relabel"] == no_sl["model"]["init_args"]["relabel"]
 
 
 def test_ddpg_never_changes_a_goal(build):

@@ -218,6 +218,14 @@ def test_last_of_a_complete_run_says_so(tmp_path, capsys):
     assert "trainer.max_epochs is 1; allowed: at least 2" in capsys.readouterr().err
 
 
+def test_a_resumed_run_saves_nothing_of_the_file_that_it_came_from(tmp_path):
+    options, last = ["--data.episodes_per_epoch=2"], run_folder(tmp_path) / "checkpoints" / "last.ckpt"
+    assert fit(tmp_path, *options, epochs=1) == 0
+    size = last.stat().st_size
+    assert fit(tmp_path, *options, RESUME, *signal_at(1, 0)) == 143
+    assert last.stat().st_size < 1.5 * size
+
+
 def test_what_was_logged_after_the_checkpoint_is_hidden_from_tensorboard(tmp_path, whole):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

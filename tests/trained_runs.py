@@ -100,7 +100,7 @@ def _equal(a: object, b: object) -> bool:
 
 
 class SignalAt(Callback):
-    """Sends a signal to its own process after a given episode, or in the evaluation, of a given epoch."""
+    """Sends a signal to its own process once a given episode is collected, or in the evaluation, of a given epoch."""
 
     def __init__(self, epoch: int, episode: int | None = None, signum: int = int(signal.SIGTERM)) -> None:
         self.epoch, self.episode, self.signum = epoch, episode, signum
