@@ -74,7 +74,7 @@ def draw_goals(batch: TensorDict, relabelled: TensorDict) -> Figure:
     goals = relabelled_goals(relabelled)[relabelled["relabelled"]].numpy(force=True)
     with matplotlib.rc_context({"font.size": 9}):
         figure = Figure(figsize=(3.6, 3.2), dpi=100)
-        axes = figure.add_axes((0.15, 0.12, 0.82, 0.78))  # by hand: a layout engine takes longer than the drawing
+        axes = figure.add_axes((0.19, 0.155, 0.78, 0.735))  # by hand: a layout engine takes longer than the drawing
         axes.plot(*achieved[:, :2].T, ".-", color="tab:blue", linewidth=0.5, label="achieved")
         axes.plot(*goals[:, :2].T, "o", color="gold", markersize=4, markeredgewidth=0, label="relabelled")
         axes.plot(*desired[:, :2].T, "*", color="tab:red", markersize=12, label="desired")
