@@ -56,13 +56,12 @@ class RunCheckpoint(ModelCheckpoint):
 
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
         self._names_best = filepath != self.last_path
-        files = trainer.strategy.checkpoint_io
         if self._last_global_step_saved != trainer.global_step:
             for logger in trainer.loggers:
                 logger.save()  # the curve up to a checkpoint is on the disk before it
             super()._save_checkpoint(trainer, self.last_path)
         if self._names_best and trainer.is_global_zero:
-            files.do(link_file, self.last_path, filepath)
+            trainer.strategy.checkpoint_io.do(link_file, self.last_path, filepath)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best so far: its name without the folder, because a run may be moved, and its score."""

@@ -21,7 +21,7 @@ class EpisodeBatches(IterableDataset):
     """An epoch: for each of its episodes collect, store, then yield the batches to learn from.
 
     They are yielded together, so a step of Lightning's is an episode: its loop and the callbacks' hooks, which take a
-    tenth of an update's time, are run once for all of them.
+    twentieth of an update's time, are run once for all of them.
     """
 
     def __init__(self, data: GoalDataModule) -> None:
