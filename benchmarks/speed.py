@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from clock import Clock, in_turns
 from lightning import Callback
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from output import Report
 from processes import fit, start_up
 from updates import BareUpdate, Learner, on_device, peer
@@ -41,6 +42,8 @@ PARTS = (  # of an epoch, and the methods that are their whole work
     ("collect", GoalDataModule, "collect"),
     ("sample", EpisodeReplay, "sample"),
     ("update", MHER, "training_step"),
+    ("hooks", LightningOptimizer, "step"),  # of callbacks, around those steps of an update that Lightning counts
+    ("update", torch.optim.Adam, "step"),
     ("evaluate", Evaluation, "on_validation_epoch_end"),
     ("log", GoalDataModule, "log_metrics"),
     ("log", RelabelGoalLogger, "on_train_epoch_end"),  # with its picture every tenth epoch
@@ -100,7 +103,7 @@ def epoch_split(task: str, epochs: int, **overrides: Any) -> dict[str, float]:
     """Return the mean milliseconds of an epoch by part, over `epochs` epochs behind a first one.
 
     `rest` is what no part took: Lightning's loops, the progress bar and the other callbacks. `added an update` is what
-    `rest`, `log` and `checkpoint` come to for each of the epoch's updates.
+    `rest`, `hooks`, `log` and `checkpoint` come to for each of the epoch's updates.
     """
     clock = Clock()
     recorder = Epochs(clock)
@@ -122,7 +125,7 @@ def epoch_split(task: str, epochs: int, **overrides: Any) -> dict[str, float]:
     total = 1e3 * statistics.fmean(row["total"] for row in rows)
     split |= {"rest": total - sum(split.values()), "total": total}
     updates = cli.datamodule.episodes_per_epoch * cli.datamodule.batches_per_episode
-    added = (split["rest"] + split["log"] + split["checkpoint"]) / updates
+    added = sum(split[part] for part in ("rest", "hooks", "log", "checkpoint")) / updates
     return split | {"updates": updates, "added an update": added}
 
 
@@ -293,9 +296,9 @@ def main() -> None:
     report.values["epoch_ms"] = splits
     caption = (
         f"Milliseconds of an epoch by part, means of {EPOCHS} epochs behind the first, one with a picture; "
-        f"{evaluated} evaluation episodes. The rest is Lightning, the progress bar and other callbacks; it, the log "
-        "and the checkpoint are what is added to an update. The checkpoint is its copy; written it is beside the next "
-        "epoch, to whose parts that counts."
+        f"{evaluated} evaluation episodes. The hooks are what Lightning calls around an optimiser's step; the rest is "
+        "its loops, the progress bar and other callbacks. They, the log and the checkpoint are what is added to an "
+        "update. The checkpoint is its copy; written it is beside the next epoch, to whose parts that counts."
     )
     report.table(caption, "task", splits)
 

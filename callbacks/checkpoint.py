@@ -36,6 +36,11 @@ class RunCheckpoint(ModelCheckpoint):
         self._fitting = stage == "fit"
 
     @property
+    def state_key(self) -> str:
+        """The name of this class; the base class's tells all settings, and takes long to put together at every hook."""
+        return type(self).__qualname__
+
+    @property
     def last_path(self) -> str:
         """The file that a run continues from."""
         return str(Path(self.dirpath) / f"{self.CHECKPOINT_NAME_LAST}{self.FILE_EXTENSION}")

@@ -61,7 +61,7 @@ class Progress(ProgressBar):
             if self._bar.disable:
                 print(f"{trainer.datamodule.env_steps} env steps, {news}", flush=True)
             else:
-                self._bar.set_postfix_str(news)
+                self._bar.set_postfix_str(news, refresh=False)  # shown with the next episode
 
     def on_train_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Close the bar and say how the run ended and where it lies."""

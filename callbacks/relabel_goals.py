@@ -26,6 +26,7 @@ class RelabelGoalLogger(Callback):
         require_int("relabel_goals.every_n_epochs", every_n_epochs, 0)
         self.every_n_epochs = every_n_epochs
         self.outputs: list[dict[str, Tensor]] = []  # of the epoch's training steps
+        self.picture: GoalPicture | None = None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Agent, outputs: dict[str, Tensor], batch: Any, batch_idx: int
@@ -42,10 +43,11 @@ class RelabelGoalLogger(Callback):
             # A generator of its own: looking at the run must not change it.
             generator = torch.Generator(pl_module.device).manual_seed(data.env_steps)
             batch = data.replay.last_episode(torch.Generator().manual_seed(data.env_steps)).to(pl_module.device)
-            figure = draw_goals(batch, pl_module.relabel(batch, pl_module, generator))
+            self.picture = self.picture or GoalPicture()
+            figure = self.picture.draw(batch, pl_module.relabel(batch, pl_module, generator))
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
-                    logger.experiment.add_figure("relabel/goals", figure, global_step=data.env_steps)
+                    logger.experiment.add_figure("relabel/goals", figure, data.env_steps, close=False)
 
     def _kept(self) -> dict[str, Tensor]:
         """Return the goals [N, B, goal] and masks [N, B] of the epoch's N batches so far."""
@@ -67,19 +69,34 @@ def mean_distance(goals: dict[str, Tensor]) -> Tensor:
     return (distance.sum(dim=-1) / goals["relabelled"].sum(dim=-1).clamp_min(1)).mean()
 
 
-def draw_goals(batch: TensorDict, relabelled: TensorDict) -> Figure:
-    """Draw achieved, desired and relabelled goals of an episode [T], the first two dimensions of each."""
-    achieved = batch["next", "achieved_goal"].numpy(force=True)
-    desired = batch["desired_goal"].numpy(force=True)
-    goals = relabelled_goals(relabelled)[relabelled["relabelled"]].numpy(force=True)
-    with matplotlib.rc_context({"font.size": 9}):
-        figure = Figure(figsize=(3.6, 3.2), dpi=100)
-        axes = figure.add_axes((0.19, 0.155, 0.78, 0.735))  # by hand: a layout engine takes longer than the drawing
-        axes.plot(*achieved[:, :2].T, ".-", color="tab:blue", linewidth=0.5, label="achieved")
-        axes.plot(*goals[:, :2].T, "o", color="gold", markersize=4, markeredgewidth=0, label="relabelled")
-        axes.plot(*desired[:, :2].T, "*", color="tab:red", markersize=12, label="desired")
-        axes.set(xlabel="goal dimension 1", ylabel="goal dimension 2")
-        axes.set_aspect("equal", adjustable="datalim")
-        axes.locator_params(nbins=4)  # text is most of the drawing
-        figure.legend(loc="upper center", ncols=3)
-    return figure
+class GoalPicture:
+    """Achieved, desired and relabelled goals of an episode, the first two dimensions of each.
+
+    One figure is drawn again and again: to make its axes and legend takes as long as to draw them.
+    """
+
+    def __init__(self) -> None:
+        with matplotlib.rc_context({"font.size": 9}):
+            self.figure = Figure(figsize=(3.6, 3.2), dpi=100)
+            # By hand: a layout engine takes longer than the drawing.
+            self.axes = self.figure.add_axes((0.19, 0.155, 0.78, 0.735))
+            (self.achieved,) = self.axes.plot([], ".-", color="tab:blue", linewidth=0.5, label="achieved")
+            (self.relabelled,) = self.axes.plot([], "o", color="gold", ms=4, markeredgewidth=0, label="relabelled")
+            (self.desired,) = self.axes.plot([], "*", color="tab:red", markersize=12, label="desired")
+            self.axes.set(xlabel="goal dimension 1", ylabel="goal dimension 2")
+            self.axes.set_aspect("equal", adjustable="datalim")
+            self.axes.locator_params(nbins=4)  # text is most of the drawing
+            self.figure.legend(loc="upper center", ncols=3)
+
+    def draw(self, batch: TensorDict, relabelled: TensorDict) -> Figure:
+        """Put in the goals of an episode [T], as replayed and as relabelled."""
+        goals = {
+            self.achieved: batch["next", "achieved_goal"],
+            self.relabelled: relabelled_goals(relabelled)[relabelled["relabelled"]],
+            self.desired: batch["desired_goal"],
+        }
+        for line, points in goals.items():
+            line.set_data(*points[:, :2].T.numpy(force=True))
+        self.axes.relim()
+        self.axes.autoscale_view()
+        return self.figure

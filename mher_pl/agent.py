@@ -15,7 +15,7 @@ from mher_pl.errors import NonFiniteError, UserError, require_int, require_posit
 from mher_pl.inputs import Inputs
 from mher_pl.networks import Actor, Critic, Ensemble
 from mher_pl.normalizer import Normalizer
-from mher_pl.strategies import gather_from_workers, worker_seed
+from mher_pl.strategies import average_gradients, gather_from_workers, worker_seed
 from mher_pl.task import Task
 
 
@@ -115,12 +115,17 @@ class Agent(LightningModule, ABC):
         """Sum a tensor over data-parallel workers; itself where there is one."""
         return self.trainer.strategy.reduce(tensor, reduce_op="sum")
 
-    def minimize(self, optimizer: Any, loss: Tensor) -> None:
-        """Take the gradient of `loss` for the optimiser's own parameters alone; its step is the caller's."""
+    def minimize(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+        """Take the gradient of `loss` for the optimiser's own parameters alone, the mean over data-parallel workers.
+
+        The step is the caller's. `manual_backward` would go through the hooks of all callbacks twice, which with
+        networks this small takes as long as a layer.
+        """
         parameters = optimizer.param_groups[0]["params"]
         for parameter in parameters:
             parameter.grad = None
-        self.manual_backward(loss, inputs=parameters)
+        loss.backward(inputs=parameters)
+        average_gradients(self.trainer, parameters)
 
     def make_optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
         """Create Adam; fused, because with networks this small the calls cost more than the arithmetic."""

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor
+from torch._utils import _unflatten_dense_tensors
 
 from mher_pl.errors import UserError
 
@@ -95,6 +96,7 @@ def _call_all(tasks: list[Callable[[], None]]) -> None:
         task()
 
 
+@torch.no_grad()
 def _copy(data: Any) -> Any:
     """Copy plain data, so that training can go on with its own.
 
@@ -106,15 +108,15 @@ def _copy(data: Any) -> Any:
 
     def gather(tensor: Tensor) -> None:
         if tensor.is_floating_point():
-            tensors[tensor.dtype, tensor.device].append(tensor.detach().flatten())
+            tensors[tensor.dtype, tensor.device].append(tensor)
 
     def copy(tensor: Tensor) -> Tensor:
-        if tensor.is_floating_point():
-            return next(copies[tensor.dtype, tensor.device]).view(tensor.shape)
-        return tensor.clone()
+        return next(copies[tensor.dtype, tensor.device]) if tensor.is_floating_point() else tensor.clone()
 
     _map_tensors(data, gather)
-    copies = {kind: iter(torch.cat(own).split([len(one) for one in own])) for kind, own in tensors.items()}
+    copies = {}
+    for kind, own in tensors.items():
+        copies[kind] = iter(_unflatten_dense_tensors(torch.cat([one.flatten() for one in own]), own))
     return _map_tensors(data, copy)
 
 
@@ -123,10 +125,10 @@ def _map_tensors(data: Any, function: Callable[[Tensor], Any]) -> Any:
 
     Lightning's `apply_to_collection` takes thrice as long, and every epoch's training would wait for it.
     """
+    if isinstance(data, dict):
+        return {key: _map_tensors(value, function) for key, value in data.items()}
     if isinstance(data, Tensor):
         return function(data)
-    if isinstance(data, Mapping):
-        return {key: _map_tensors(value, function) for key, value in data.items()}
     if isinstance(data, list | tuple):
         return type(data)(_map_tensors(value, function) for value in data)
     return data

@@ -32,6 +32,7 @@ from mher_pl.agent import Agent
 from mher_pl.checkpoint import PlainCheckpointIO, read_checkpoint
 from mher_pl.data import GoalDataModule
 from mher_pl.errors import SeedsFailed, UserError, require, require_int
+from mher_pl.profiler import NoProfiler
 from mher_pl.run_folder import Place, changes, checkpoint_file, require_writable, sole_writer
 from mher_pl.strategies import SeedParallelStrategy, global_rank, register_strategies
 from mher_pl.usage import UsageError, flatten
@@ -151,6 +152,8 @@ class MherCLI(LightningCLI):
         config = self._get(self.config_init, "trainer")
         require_trainer_settings(config)
         kwargs["plugins"] = [*as_list(config["plugins"]), PlainCheckpointIO()]
+        if config["profiler"] is None:
+            kwargs["profiler"] = NoProfiler()
         self.folder, self.resumed, self.continued, self.writes = None, False, False, False
         callbacks: list[Callback] = [Timing()]
         if self.subcommand in (None, "fit"):
@@ -272,6 +275,9 @@ def require_trainer_settings(config: dict[str, Any]) -> None:
     require(not isinstance(strategy, str) or strategy in names, "trainer.strategy", strategy, ", ".join(names))
     if epochs is not None:
         require_int("trainer.check_val_every_n_epoch", epochs, 1)
+    # Replay and environments hold 32-bit numbers, and no gradient is scaled.
+    precisions = None, "32-true", "32", 32, "bf16-mixed"
+    require(config["precision"] in precisions, "trainer.precision", config["precision"], "32-true, bf16-mixed")
 
 
 def remove_if_empty(folder: Path | None) -> None:

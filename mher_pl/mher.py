@@ -108,7 +108,9 @@ class MHER(Agent):
 
     def training_step(self, batches: list[TensorDict], batch_idx: int) -> dict[str, Tensor]:
         """Learn from the batches replayed after an episode: the inner part of Algorithm 1, lines 7 to 24."""
-        actor_optimizer, critic_optimizer, *_ = self.optimizers()
+        # Lightning counts the actor's steps alone, so that its `global_step` is the number of batches learned from.
+        actor_optimizer, *_ = self.optimizers()
+        _, critic_optimizer, *_ = self.optimizers(use_pl_optimizer=False)
         learned = []
         for batch in batches:  # line 7
             model_loss = self.fit_dynamics(batch)  # line 8
@@ -141,7 +143,7 @@ class MHER(Agent):
 
     def update_dynamics(self, batch: TensorDict) -> Tensor:
         """Take one gradient step of the dynamics model (Eq. 4) and return the members' mean loss."""
-        *_, optimizer = self.optimizers()
+        *_, optimizer = self.optimizers(use_pl_optimizer=False)
         loss = self.dynamics.loss(batch)
         self.minimize(optimizer, loss)
         self.dynamics.clip_gradients()

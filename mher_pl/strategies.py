@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -122,29 +122,15 @@ class WorkerStrategy(DDPStrategy):
     """Data-parallel workers, as HER's MPI workers: each its own environment and replay, gradients averaged.
 
     Lightning's `ddp` wraps the module in DistributedDataParallel, which expects one backward pass a step; here each of
-    several networks has its own, some twice. So nothing is wrapped, and every backward pass is followed by one average
-    of the gradients it wrote, before they are clipped or applied. Equal weights from the seed, equal gradients and
-    equal statistics keep the parameters equal on all workers.
+    several networks has its own, some twice. So nothing is wrapped, and the module calls `average_gradients` behind
+    every backward pass. Equal weights from the seed, equal gradients and equal statistics keep the parameters equal on
+    all workers.
     """
 
     strategy_name = "ddp"
 
     def configure_ddp(self) -> None:
         """Leave the module unwrapped."""
-
-    def backward(self, closure_loss: Tensor, optimizer: Any, *args: Any, **kwargs: Any) -> Tensor:
-        """Run the backward pass and average what it wrote over the workers."""
-        loss = super().backward(closure_loss, optimizer, *args, **kwargs)
-        parameters = kwargs.get("inputs") or self.lightning_module.parameters()
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        joined = torch.cat([gradient.flatten() for gradient in gradients])
-        torch.distributed.all_reduce(joined)  # not `self.reduce`, which waits at a barrier first
-        joined /= self.world_size
-        parts = joined.split([gradient.numel() for gradient in gradients])
-        torch._foreach_copy_(
-            gradients, [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
-        )
-        return loss
 
     def on_exception(self, exception: BaseException) -> None:
         """Stop the other workers, which would wait for this one; after an orderly interruption they stop themselves."""
@@ -204,6 +190,18 @@ def count_devices(devices: Any) -> int:
 def worker_seed(seed: int, rank: int) -> int:
     """Return the seed of a data-parallel worker; the first keeps the run's own."""
     return seed if rank == 0 else int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
+
+
+def average_gradients(trainer: Trainer, parameters: Sequence[Tensor]) -> None:
+    """Average the parameters' gradients over the data-parallel workers, before they are clipped or applied."""
+    if trainer.world_size == 1:
+        return
+    gradients = [parameter.grad for parameter in parameters]
+    joined = torch.cat([gradient.flatten() for gradient in gradients])
+    torch.distributed.all_reduce(joined)  # not `trainer.strategy.reduce`, which waits at a barrier first
+    joined /= trainer.world_size
+    parts = joined.split([gradient.numel() for gradient in gradients])
+    torch._foreach_copy_(gradients, [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)])
 
 
 def gather_from_workers(trainer: Trainer, state: Any) -> list[Any]:

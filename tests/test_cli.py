@@ -126,6 +126,7 @@ def test_any_goal_environment_works_by_its_id(command, tmp_path):
         ("--trainer.accelerator=foo", 1, "trainer cannot be built as configured: .*foo"),
         ("--trainer.devices=foo", 1, "trainer cannot be built as configured: .*devices"),
         ("--trainer.check_val_every_n_epoch=0", 1, "trainer.check_val_every_n_epoch is 0; allowed: an integer"),
+        ("--trainer.precision=64-true", 1, "trainer.precision is '64-true'; allowed: 32-true, bf16-mixed"),
         ("--trainer.max_epochs=-5", 1, "max_epochs"),
         ("--trainer.devices=0", 1, "devices"),
         ("--ckpt_path=nowhere.ckpt", 1, "ckpt_path is 'nowhere.ckpt', which does not exist; allowed: a checkpoint"),

@@ -1,7 +1,7 @@
 import torch
 from tensordict import TensorDict
 
-from callbacks.relabel_goals import draw_goals, mean_distance
+from callbacks.relabel_goals import GoalPicture, mean_distance
 from tests.events import events, scalars
 
 
@@ -34,7 +34,7 @@ def test_goals_for_the_imitation_alone_count_too(build):
     batch = TensorDict({"desired_goal": desired, "next": {"achieved_goal": achieved}}, [5])
     rows = torch.ones(5, dtype=torch.bool)
     chosen = TensorDict({"desired_goal": desired, "imitation_goal": achieved + 1, "relabelled": rows}, [5])
-    lines = {line.get_label(): line.get_xydata() for line in draw_goals(batch, chosen).axes[0].lines}
+    lines = {line.get_label(): line.get_xydata() for line in GoalPicture().draw(batch, chosen).axes[0].lines}
     assert lines["relabelled"].tolist() == (achieved + 1).tolist()
 
 
@@ -52,7 +52,7 @@ def test_the_picture_shows_achieved_desired_and_relabelled_goals():
     mask = torch.tensor([True, False, True, False, False])
     batch = TensorDict({"desired_goal": desired, "next": {"achieved_goal": achieved}}, [5])
     relabelled = TensorDict({"desired_goal": achieved + 1, "relabelled": mask}, [5])
-    lines = {line.get_label(): line.get_xydata() for line in draw_goals(batch, relabelled).axes[0].lines}
+    lines = {line.get_label(): line.get_xydata() for line in GoalPicture().draw(batch, relabelled).axes[0].lines}
     assert lines["achieved"].tolist() == achieved.tolist()
     assert lines["relabelled"].tolist() == (achieved + 1)[mask].tolist()
     assert lines["desired"].tolist() == desired.tolist()
