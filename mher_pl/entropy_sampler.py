@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import BayesianGaussianMixture
 from torch import Tensor
 
-from mher_pl.errors import require_int
+from mher_pl.errors import require_int, require_probability
 from mher_pl.sampler import Sampler
 
 if TYPE_CHECKING:
@@ -26,19 +26,21 @@ class MaximumEntropy(Sampler):
     authors' program counts from 0, so that the likeliest is never replayed.
 
     A new episode is rated by the mixture as it is. The mixture is fitted again after `refit_every` new episodes, or
-    after a tenth of all so far where that is more, which bounds the cost per episode: a fit takes 0.1 to 0.2 s with
-    the few hundred episodes of the paper's protocol, and grows with their number. The authors' program fits once in 50
-    episodes. Before the first fit all episodes are alike.
+    after a share of all so far where that is more, which bounds the cost per episode: a fit takes 0.1 to 0.2 s with
+    the few hundred episodes of the paper's protocol, and grows with their number. Before the first fit all episodes are
+    alike.
 
     Args:
         components: Gaussians in the mixture.
-        refit_every: new episodes between fits.
+        refit_every: new episodes between fits, at least.
+        refit_share: new episodes between fits, at least, as a share of all so far.
     """
 
-    def __init__(self, components: int, refit_every: int) -> None:
+    def __init__(self, components: int, refit_every: int, refit_share: float) -> None:
         require_int("data.sampler.components", components, 1)
         require_int("data.sampler.refit_every", refit_every, 1)
-        self.components, self.refit_every = components, refit_every
+        require_probability("data.sampler.refit_share", refit_share)
+        self.components, self.refit_every, self.refit_share = components, refit_every, refit_share
         self.mixture: BayesianGaussianMixture | None = None
         self.seen = self.seen_at_fit = 0  # episodes
         self.log_density = np.zeros(0)  # [N] of the stored episodes
@@ -47,7 +49,7 @@ class MaximumEntropy(Sampler):
     def update(self, replay: EpisodeReplay) -> None:
         """Rate the newest episode, or all of them with a new fit, and rank them."""
         self.seen += 1
-        due = self.seen - self.seen_at_fit >= max(self.refit_every, self.seen // 10)
+        due = self.seen - self.seen_at_fit >= max(self.refit_every, int(self.refit_share * self.seen))
         if due and len(replay) >= max(2, self.components):  # scikit-learn fits no mixture to a single path
             self.fit(paths(replay.episodes["achieved_goal"]))
         else:

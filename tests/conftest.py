@@ -1,5 +1,7 @@
 """What several tests build."""
 
+import sys
+from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,9 @@ import torch
 from mher_pl.cli import Run, load, quiet
 
 ROOT = Path(__file__).parent.parent
+needs_gl = pytest.mark.skipif(
+    sys.platform == "linux" and not any(map(find_library, ("EGL", "OSMesa", "GL"))), reason="no OpenGL library"
+)
 SMALL = {  # a run of a second or two, with every part at work
     "warmup.episodes": 2,
     "warmup.updates": 2,

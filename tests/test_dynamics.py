@@ -47,6 +47,15 @@ def test_a_prediction_is_the_state_plus_the_mean_change_of_the_members():
     assert torch.allclose(dynamics(batch["observation"], batch["action"]), expected, atol=1e-6)
 
 
+def test_the_loss_is_the_members_summed_mean_absolute_error_of_the_normalised_change():
+    batch = transitions(5)
+    dynamics = observed(make(), batch)
+    for weight in dynamics.networks.weights:
+        weight.data.zero_()  # every member predicts no change at all, that is the mean one
+    change = dynamics.change_normalizer(batch["next", "observation"] - batch["observation"])
+    assert dynamics.loss(batch).item() == pytest.approx(3 * change.abs().mean().item())
+
+
 def test_it_learns_the_change_of_state():
     batch = transitions()
     dynamics = observed(make(), batch)

@@ -32,7 +32,7 @@ def filled(
     capacity: int = 100,
     centres: dict[int, float] | None = None,
 ) -> EpisodeReplay:
-    replay = EpisodeReplay(capacity * T, T, MaximumEntropy(components, refit_every), seed=0)
+    replay = EpisodeReplay(capacity * T, T, MaximumEntropy(components, refit_every, refit_share=0.1), seed=0)
     for number in range(episodes):
         replay.add(episode(number, (centres or {}).get(number, 0.0)))
     return replay
@@ -73,7 +73,7 @@ def test_before_the_first_fit_all_episodes_are_alike():
 
 
 def test_the_mixture_is_fitted_again_after_as_many_episodes_as_set_or_a_tenth_of_all(monkeypatch):
-    sampler, fits = MaximumEntropy(3, refit_every=10), []
+    sampler, fits = MaximumEntropy(3, refit_every=10, refit_share=0.1), []
     monkeypatch.setattr(sampler, "rate", lambda replay: None)
     monkeypatch.setattr(sampler, "rank", lambda: None)
 

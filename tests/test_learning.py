@@ -1,4 +1,4 @@
-"""Learning, at the paper's protocol; minutes long, so not in the default run."""
+"""Learning, at the paper's protocol; all but one seed of Point2D takes minutes, so is not in the default run."""
 
 import numpy as np
 import pytest
@@ -19,11 +19,18 @@ def success(tmp_path, seed: int, epochs: int, *configs: str, **overrides: object
     return list(scalars(run.trainer.log_dir)["eval/success_rate"].values())
 
 
+def test_one_seed_of_point2d_is_learned_for_good(tmp_path):
+    assert np.mean(success(tmp_path, 0, 8, "point2d", **ARENA)[5:]) >= 0.9
+
+
 @pytest.mark.slow
-def test_mher_learns_point2d_in_five_epochs_and_plain_ddpg_does_not(tmp_path):
-    mher = np.median([success(tmp_path, seed, 6, "point2d", **ARENA) for seed in range(5)], axis=0)
-    ddpg = np.median([success(tmp_path, seed, 6, "point2d", "algorithms/ddpg", **ARENA) for seed in range(5)], axis=0)
+def test_mher_learns_point2d_in_five_epochs_faster_than_her_and_plain_ddpg_does_not(tmp_path):
+    def curve(*overlays: str) -> np.ndarray:
+        return np.median([success(tmp_path, seed, 6, "point2d", *overlays, **ARENA) for seed in range(5)], axis=0)
+
+    mher, her, ddpg = curve(), curve("algorithms/her"), curve("algorithms/ddpg")
     assert mher[:5].max() >= 0.95
+    assert mher.mean() > her.mean() + 0.1
     assert ddpg.max() < 0.5
 
 
@@ -39,3 +46,4 @@ def test_mher_learns_four_rooms(tmp_path):
 def test_mher_learns_the_robot_tasks(tmp_path, task: str, epochs: int):
     curves = [success(tmp_path, seed, epochs, task, **{"evaluation.episodes": 50}) for seed in range(5)]
     assert np.median(curves, axis=0).max() >= 0.95
+    assert np.median(curves, axis=0)[-1] >= 0.9  # and stays there

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from trained_runs import ROOT, arguments, assert_same_run, fit, run_folder, scal
 from mher_pl.__main__ import main
 from mher_pl.errors import UserError
 from mher_pl.seeds import FAILED, FINISHED, RUNNING, SeedBoard
-from mher_pl.strategies import count_devices, global_rank, worker_seed
+from mher_pl.strategies import average_gradients, count_devices, global_rank, worker_seed
 
 SEEDS = ["--trainer.strategy=seed_parallel", "--trainer.devices=2"]
 WORKERS = ["--trainer.strategy=ddp", "--trainer.devices=2"]
@@ -318,6 +319,17 @@ def test_the_statistics_are_those_of_all_workers_data(workers):
     weights = torch.load(workers / "worker_0.pt")["weights"]
     assert (weights["inputs.normalizer.sums"][0] == 2 * 1200).all()  # two goals for each transition
     assert (weights["dynamics.input_normalizer.sums"][0] == 1200).all()
+
+
+def test_gradients_become_their_mean_over_the_workers(monkeypatch):
+    parameters = [torch.zeros(2, 3), torch.zeros(4)]
+    for parameter in parameters:
+        parameter.grad = torch.rand_like(parameter)
+    expected = [(parameter.grad + 1.0) / 2 for parameter in parameters]
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda gradients: gradients.add_(1.0))  # the other worker's
+    average_gradients(SimpleNamespace(world_size=2), parameters)
+    for parameter, mean in zip(parameters, expected, strict=True):
+        assert torch.allclose(parameter.grad, mean)
 
 
 @pytest.mark.slow

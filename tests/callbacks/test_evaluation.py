@@ -1,6 +1,9 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from callbacks import Evaluation
 from tests.events import scalars
 
 TAGS = {"eval/success_rate", "eval/success_any", "eval/return", "eval/final_distance", "eval/q_mean"}
@@ -15,6 +18,21 @@ def test_every_epoch_is_evaluated_and_logged_against_environment_steps(build):
         assert list(logged[tag]) == [300, 400, 500], "2 episodes of warm-up and 1 an epoch, of 100 steps"
     assert list(logged["epoch"].values()) == [0, 1, 2]
     assert logged["eval/success_rate"][500] == pytest.approx(cli.trainer.callback_metrics["eval/success_rate"].item())
+
+
+def test_workers_means_are_joined_by_the_number_of_their_episodes():
+    own, others = {"eval/success_rate": 1.0, "eval/return": -4.0}, torch.tensor([0.5 * 6, -10.0 * 6, 6.0])
+
+    class Strategy:
+        root_device = torch.device("cpu")
+
+        def reduce(self, sums, reduce_op):
+            assert reduce_op == "sum"
+            return sums + others
+
+    trainer = SimpleNamespace(world_size=2, strategy=Strategy())
+    joined = Evaluation._mean_over_workers(trainer, own, episodes=2)
+    assert joined == pytest.approx({"eval/success_rate": 5 / 8, "eval/return": -68 / 8})
 
 
 def test_validate_and_test_print_a_table_and_change_no_weights(trained, capsys):

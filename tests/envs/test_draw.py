@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-from ctypes.util import find_library
 
 import matplotlib
 import numpy as np
@@ -10,12 +9,10 @@ from gymnasium import error
 
 import mher_pl
 from mher_pl.envs.draw import Canvas, prefer_offscreen_gl
+from tests.conftest import needs_gl
 
 prefer_offscreen_gl()
 MUJOCO_TASKS = ["mher_pl/Reacher-v1", "FetchReach-v4"]
-needs_gl = pytest.mark.skipif(
-    sys.platform == "linux" and not any(map(find_library, ("EGL", "OSMesa", "GL"))), reason="no OpenGL library"
-)
 
 
 def pixel(image, place, reach):
