@@ -36,6 +36,7 @@ from mher_pl.mher import MHER
 from mher_pl.replay import EpisodeReplay
 
 ROOT = Path(__file__).parent.parent
+BARE_UPDATES = 5  # of an epoch
 EPOCHS = 10  # of a learner before it is timed, and to average over: one of them draws a picture
 TASKS = "point2d", "four_room", "reacher", "sawyer", "fetch"
 PARTS = (  # of an epoch, and the methods that are their whole work
@@ -82,16 +83,31 @@ class Screen(io.StringIO):
 
 
 class Epochs(Callback):
-    """Keeps what a clock counted in each epoch, its checkpoint included, beside the epoch's total."""
+    """Keeps what a clock counted in each epoch, its checkpoint included, beside the epoch's total.
+
+    Behind the first episode it times bare updates too: the speed of the machine in this epoch.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.clock, self.rows = clock, []
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Prepare the bare updates."""
+        self.bare = BareUpdate(pl_module, trainer.datamodule.batch_size)
+        self.bare.update()
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """End the epoch before, and begin."""
         self.on_train_end(trainer, pl_module)
         self.clock.spent.clear()
         self.start = perf_counter()
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Time bare updates, which count for themselves alone."""
+        if batch_idx == 0:
+            for _ in range(BARE_UPDATES):
+                with self.clock.part("bare"):
+                    self.bare.update()
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """End an epoch."""
@@ -103,7 +119,8 @@ def epoch_split(task: str, epochs: int, **overrides: Any) -> dict[str, float]:
     """Return the mean milliseconds of an epoch by part, over `epochs` epochs behind a first one.
 
     `rest` is what no part took: Lightning's loops, the progress bar and the other callbacks. `added an update` is what
-    `rest`, `hooks`, `log` and `checkpoint` come to for each of the epoch's updates.
+    `rest`, `hooks`, `log` and `checkpoint` come to for each of the epoch's updates; `bare update` is the time of one's
+    bare products in the same epochs.
     """
     clock = Clock()
     recorder = Epochs(clock)
@@ -122,11 +139,12 @@ def epoch_split(task: str, epochs: int, **overrides: Any) -> dict[str, float]:
     rows = recorder.rows[1:]
     assert len(rows) == epochs
     split = {part: 1e3 * statistics.fmean(row[part] for row in rows) for part, *_ in PARTS}
-    total = 1e3 * statistics.fmean(row["total"] for row in rows)
+    total = 1e3 * statistics.fmean(row["total"] - row["bare"] for row in rows)
     split |= {"rest": total - sum(split.values()), "total": total}
     updates = cli.datamodule.episodes_per_epoch * cli.datamodule.batches_per_episode
     added = sum(split[part] for part in ("rest", "hooks", "log", "checkpoint")) / updates
-    return split | {"updates": updates, "added an update": added}
+    bare = 1e3 * statistics.fmean(row["bare"] for row in rows) / BARE_UPDATES
+    return split | {"updates": updates, "added an update": added, "bare update": bare, "added / bare": added / bare}
 
 
 def collector_adds(learner: Learner, budget: float) -> dict[str, float]:
@@ -298,7 +316,8 @@ def main() -> None:
         f"Milliseconds of an epoch by part, means of {EPOCHS} epochs behind the first, one with a picture; "
         f"{evaluated} evaluation episodes. The hooks are what Lightning calls around an optimiser's step; the rest is "
         "its loops, the progress bar and other callbacks. They, the log and the checkpoint are what is added to an "
-        "update. The checkpoint is its copy; written it is beside the next epoch, to whose parts that counts."
+        "update, beside the bare products of one in the same epochs. The checkpoint is its copy; written it is beside "
+        "the next epoch, to whose parts that counts."
     )
     report.table(caption, "task", splits)
 
