@@ -15,10 +15,14 @@ class RunCheckpoint(ModelCheckpoint):
 
     `last.ckpt` is written first and the best is a second name of the same file, so the content is written once and
     there is no moment at which a kill leaves less than one whole checkpoint to go on from. Training goes on meanwhile.
+
+    Args:
+        folder: the run's, whatever loggers it has.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__(
+            dirpath=folder / "checkpoints",
             monitor="eval/success_rate",
             mode="max",
             save_top_k=1,

@@ -8,7 +8,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from mher_pl.agent import Agent
 from mher_pl.envs import make_vec
-from mher_pl.errors import UserError, require_int
+from mher_pl.errors import require, require_int
 from mher_pl.evaluate import Episodes, rollout
 
 
@@ -28,8 +28,24 @@ class Evaluation(Callback):
         self.episodes = episodes
         self.envs: gym.vector.VectorEnv | None = None
 
+    def setup(self, trainer: Trainer, pl_module: Agent, stage: str) -> None:
+        """Refuse fewer episodes than workers.
+
+        Raises:
+            UserError: some worker would have none.
+        """
+        workers = f"an integer of at least {trainer.world_size}, one for each worker"
+        require(self.episodes >= trainer.world_size, "evaluation.episodes", self.episodes, workers)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Agent) -> None:
+        """Forget the last evaluation: an epoch without one has no success rate."""
+        for name in [name for name in trainer.callback_metrics if name.startswith("eval/")]:
+            del trainer.callback_metrics[name]
+
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Evaluate, and log in `fit` or print a table in `validate` and `test`."""
+        if trainer.sanity_checking:  # before training there is nothing to tell
+            return
         outcome = self.evaluate(trainer, pl_module)
         metrics = outcome.means()
         value = pl_module.value(outcome.observations, outcome.desired_goals, outcome.actions)
@@ -53,8 +69,6 @@ class Evaluation(Callback):
         data = trainer.datamodule
         seeds = np.random.SeedSequence([data.seed, data.env_steps, self.episodes]).generate_state(self.episodes)
         seeds = seeds[trainer.global_rank :: trainer.world_size]
-        if len(seeds) == 0:
-            raise UserError(f"evaluation.episodes is {self.episodes}; allowed: one at least for each worker")
         if self.envs is None:
             self.envs = make_vec(data.task.env, num_envs=len(seeds), **data.env_kwargs)
         return rollout(pl_module.act, self.envs, data.task, seeds)

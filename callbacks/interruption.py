@@ -11,6 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.callbacks import Checkpoint
 
+from callbacks.checkpoint import RunCheckpoint
 from mher_pl.errors import Interrupted
 
 
@@ -117,18 +118,25 @@ class SavedInterruption(Interruption, Checkpoint):
     """Save before ending; the saved run resumes as if nothing had happened.
 
     It is a `Checkpoint` for Lightning, which calls those after all other callbacks.
+
+    Args:
+        checkpoint: the run's own; `trainer.checkpoint_callback` may be another that the user added.
     """
+
+    def __init__(self, checkpoint: RunCheckpoint) -> None:
+        super().__init__()
+        self.checkpoint = checkpoint
 
     def save(self, trainer: Trainer) -> str:
         """Write the run's last checkpoint."""
-        trainer.checkpoint_callback.save(trainer)
+        self.checkpoint.save(trainer)
         return self.saved(trainer)
 
     def saved(self, trainer: Trainer) -> str:
         """Return the path of the run's last checkpoint once it is written."""
         trainer.strategy.checkpoint_io.wait()
         trainer.strategy.barrier()  # a worker that ended before would have the first one killed while it writes
-        return trainer.checkpoint_callback.last_path
+        return self.checkpoint.last_path
 
 
 def _do_nothing(signum: int, frame: FrameType | None) -> None:

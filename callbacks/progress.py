@@ -66,9 +66,8 @@ class Progress(ProgressBar):
     def on_train_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Close the bar and say how the run ended and where it lies."""
         self._close()
-        folder = trainer.log_dir  # agreed on by all workers, so asked for by all
         if self._enabled:
-            print(f"epoch {trainer.current_epoch}{self._success(trainer)}, run folder {folder}")
+            print(f"epoch {trainer.current_epoch}{self._success(trainer)}, run folder {trainer.default_root_dir}")
 
     def on_exception(self, trainer: Trainer, pl_module: Agent, exception: BaseException) -> None:
         """Close the bar, so that the message stands on a line of its own."""

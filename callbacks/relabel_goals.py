@@ -2,17 +2,14 @@
 
 from typing import Any
 
-import matplotlib
 import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from matplotlib.figure import Figure
-from tensordict import TensorDict
 from torch import Tensor
 
 from mher_pl.agent import Agent
 from mher_pl.errors import require_int
-from mher_pl.relabel import relabelled_goals
+from mher_pl.goal_picture import GoalPicture
 
 
 class RelabelGoalLogger(Callback):
@@ -37,7 +34,8 @@ class RelabelGoalLogger(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Log the epoch's mean distance and, when due, the picture."""
         data = trainer.datamodule
-        data.log_metrics({"relabel/goal_distance": mean_distance(self._kept()).item()})
+        distance = trainer.strategy.reduce(mean_distance(self._kept()).to(pl_module.device))
+        data.log_metrics({"relabel/goal_distance": distance.item()})
         self.outputs.clear()
         if self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             # A generator of its own: looking at the run must not change it.
@@ -67,36 +65,3 @@ def mean_distance(goals: dict[str, Tensor]) -> Tensor:
     """Return the mean distance [] between original and relabelled goals, over the rows and then over the batches."""
     distance = (goals["relabelled_goal"] - goals["original_goal"]).norm(dim=-1) * goals["relabelled"]  # [N, B]
     return (distance.sum(dim=-1) / goals["relabelled"].sum(dim=-1).clamp_min(1)).mean()
-
-
-class GoalPicture:
-    """Achieved, desired and relabelled goals of an episode, the first two dimensions of each.
-
-    One figure is drawn again and again: to make its axes and legend takes as long as to draw them.
-    """
-
-    def __init__(self) -> None:
-        with matplotlib.rc_context({"font.size": 9}):
-            self.figure = Figure(figsize=(3.6, 3.2), dpi=100)
-            # By hand: a layout engine takes longer than the drawing.
-            self.axes = self.figure.add_axes((0.19, 0.155, 0.78, 0.735))
-            (self.achieved,) = self.axes.plot([], ".-", color="tab:blue", linewidth=0.5, label="achieved")
-            (self.relabelled,) = self.axes.plot([], "o", color="gold", ms=4, markeredgewidth=0, label="relabelled")
-            (self.desired,) = self.axes.plot([], "*", color="tab:red", markersize=12, label="desired")
-            self.axes.set(xlabel="goal dimension 1", ylabel="goal dimension 2")
-            self.axes.set_aspect("equal", adjustable="datalim")
-            self.axes.locator_params(nbins=4)  # text is most of the drawing
-            self.figure.legend(loc="upper center", ncols=3)
-
-    def draw(self, batch: TensorDict, relabelled: TensorDict) -> Figure:
-        """Put in the goals of an episode [T], as replayed and as relabelled."""
-        goals = {
-            self.achieved: batch["next", "achieved_goal"],
-            self.relabelled: relabelled_goals(relabelled)[relabelled["relabelled"]],
-            self.desired: batch["desired_goal"],
-        }
-        for line, points in goals.items():
-            line.set_data(*points[:, :2].T.numpy(force=True))
-        self.axes.relim()
-        self.axes.autoscale_view()
-        return self.figure

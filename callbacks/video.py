@@ -6,10 +6,12 @@ import imageio.v3 as imageio
 import numpy as np
 import torch
 from lightning import Callback, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
 from mher_pl.agent import Agent
 from mher_pl.envs import make
 from mher_pl.errors import UserError, require_int
+from mher_pl.run_folder import require_writable
 
 
 class Video(Callback):
@@ -29,30 +31,40 @@ class Video(Callback):
         require_int("video.fps", fps, 1)
         self.episodes, self.fps, self.folder = episodes, fps, folder
 
+    def on_fit_start(self, trainer: Trainer, pl_module: Agent) -> None:
+        """Draw a frame and make the folder, to fail before any training rather than behind it.
+
+        Raises:
+            UserError: the environment cannot be drawn here, or the folder not be written.
+        """
+        if trainer.is_global_zero:
+            self.frames(pl_module, trainer.datamodule.env_kwargs, episodes=1, steps=1)
+            if self.folder is not None:
+                require_writable(Path(self.folder), "video.folder")
+
     def on_test_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Record."""
         if not trainer.is_global_zero:
             return
-        data = trainer.datamodule
-        if trainer.loggers:
-            run_folder = trainer.loggers[0].log_dir  # not the trainer's, which all workers would have to ask for
-        else:
+        run_folder = trainer.default_root_dir
+        if trainer.state.fn != TrainerFn.FITTING:
             run_folder = Path(trainer.ckpt_path or "checkpoints/last.ckpt").parent.parent
         path = Path(self.folder or run_folder) / "video.mp4"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        imageio.imwrite(path, self.frames(pl_module, data.env_kwargs), fps=self.fps, macro_block_size=2)
+        frames = self.frames(pl_module, trainer.datamodule.env_kwargs, self.episodes, pl_module.task.horizon)
+        imageio.imwrite(path, frames, fps=self.fps, macro_block_size=2)
         print(f"video {path}")
 
     on_train_end = on_test_end
 
-    def frames(self, agent: Agent, env_kwargs: dict) -> np.ndarray:
-        """Render the episodes to frames [N, height, width, 3]."""
+    @staticmethod
+    def frames(agent: Agent, env_kwargs: dict, episodes: int, steps: int) -> np.ndarray:
+        """Render the first steps of episodes to frames [N, height, width, 3]."""
         try:
             env = make(agent.task.env, render_mode="rgb_array", **env_kwargs)
             frames = []
-            for episode in range(self.episodes):
+            for episode in range(episodes):
                 observation, _ = env.reset(seed=episode)
-                for _ in range(agent.task.horizon):
+                for _ in range(steps):
                     frames.append(env.render())
                     state, goal = (
                         torch.as_tensor(observation[key], dtype=torch.float32)

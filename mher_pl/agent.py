@@ -15,8 +15,8 @@ from mher_pl.errors import NonFiniteError, UserError, require_int, require_posit
 from mher_pl.inputs import Inputs
 from mher_pl.networks import Actor, Critic, Ensemble
 from mher_pl.normalizer import Normalizer
-from mher_pl.strategies import average_gradients, gather_from_workers, worker_seed
 from mher_pl.task import Task
+from mher_pl.workers import average_gradients, gather_from_workers, worker_seed
 
 
 class Agent(LightningModule, ABC):
@@ -119,7 +119,7 @@ class Agent(LightningModule, ABC):
         """Take the gradient of `loss` for the optimiser's own parameters alone, the mean over data-parallel workers.
 
         The step is the caller's. `manual_backward` would go through the hooks of all callbacks twice, which with
-        networks this small takes as long as a layer.
+        networks this small takes as long as a layer; callbacks are told of the steps that Lightning counts alone.
         """
         parameters = optimizer.param_groups[0]["params"]
         for parameter in parameters:

@@ -35,7 +35,7 @@ from mher_pl.errors import SeedsFailed, UserError, require, require_int
 from mher_pl.profiler import NoProfiler
 from mher_pl.run_folder import Place, changes, checkpoint_file, require_writable, sole_writer
 from mher_pl.strategies import SeedParallelStrategy, global_rank, register_strategies
-from mher_pl.usage import UsageError, flatten
+from mher_pl.usage import UsageError, as_text, flatten
 
 SETTINGS = "seed_everything", "algorithm", "data", "model", "warmup"  # sections that decide what a run learns
 
@@ -51,16 +51,18 @@ class Parser(LightningArgumentParser):
 class SaveRunConfig(SaveConfigCallback):
     """Save the resolved config in the run's folder, of training runs only."""
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Save before training what repeats this run alone; a resumed run writes its own again."""
-        if stage == "fit":
-            self.config = self.config.clone()
-            if "ckpt_path" in self.config:  # not where `load` only built the parts
-                self.config.pop("ckpt_path")
-            if isinstance(trainer.strategy, SeedParallelStrategy):
-                trainer_config = self.config.trainer
-                trainer_config.strategy, trainer_config.devices, trainer_config.num_nodes = "auto", 1, 1
-            super().setup(trainer, pl_module, stage)
+        if stage != "fit":
+            return
+        config = self.config.clone()
+        if "ckpt_path" in config:  # not where `load` only built the parts
+            config.pop("ckpt_path")
+        if isinstance(trainer.strategy, SeedParallelStrategy):
+            config.trainer.strategy, config.trainer.devices, config.trainer.num_nodes = "auto", 1, 1
+        # Not the logger's folder, which with the user's own logger may be any.
+        path = Path(trainer.default_root_dir) / self.config_filename
+        self.parser.save(config, path, skip_none=False, overwrite=True)
 
 
 class MherCLI(LightningCLI):
@@ -74,7 +76,7 @@ class MherCLI(LightningCLI):
             subclass_mode_model=True,
             seed_everything_default=0,
             save_config_callback=SaveRunConfig,
-            save_config_kwargs={"overwrite": True},
+            save_config_kwargs={"save_to_log_dir": False},
             auto_configure_optimizers=False,
             parser_class=Parser,
             args=args,
@@ -163,15 +165,16 @@ class MherCLI(LightningCLI):
                 self.seed_summary = SeedSummary(self.folder.parent / "seeds", seed)
                 callbacks.append(self.seed_summary)
         else:
-            kwargs["logger"] = False
+            kwargs["logger"] = kwargs["enable_checkpointing"] = False
             path = self._get(self.config, "ckpt_path")
             if path is None:
                 raise UserError("ckpt_path is missing; allowed: --ckpt_path RUN, a run's folder or a checkpoint")
             self.config_init[self.subcommand]["ckpt_path"] = str(checkpoint_file(path))
         if config["enable_progress_bar"] is not False:
             callbacks.append(Progress())
-        if config["enable_checkpointing"] is not False:
-            callbacks += [RunCheckpoint(), SavedInterruption()]
+        if self.folder is not None and config["enable_checkpointing"] is not False:
+            checkpoint = RunCheckpoint(self.folder)
+            callbacks += [checkpoint, SavedInterruption(checkpoint)]
         else:
             callbacks.append(Interruption())
         kwargs["callbacks"] = [*as_list(config["callbacks"]), *callbacks]
@@ -209,7 +212,7 @@ class MherCLI(LightningCLI):
         checkpoint; so does the path of a run's own last checkpoint. Any other checkpoint begins a new run.
         """
         seed = self._get(self.config, "seed_everything")
-        root = require_writable(Path(config["default_root_dir"] or "runs"))
+        root = require_writable(Path(config["default_root_dir"] or "runs"), "trainer.default_root_dir")
         place = Place(root, self.datamodule.task.env, self._get(self.config, "algorithm"), seed)
         path = self._get(self.config, "ckpt_path") if self.subcommand == "fit" else None
         self.env_steps, checkpoint = -1, None
@@ -312,7 +315,7 @@ def run(args: list[str]) -> None:
         MherCLI(args)
 
 
-class Run(NamedTuple):
+class Parts(NamedTuple):
     """What a config describes, built and not yet run."""
 
     model: Agent
@@ -320,16 +323,16 @@ class Run(NamedTuple):
     trainer: Trainer
 
 
-def load(*configs: str | Path, **overrides: Any) -> Run:
+def load(*configs: str | Path, **overrides: Any) -> Parts:
     """Build module, data module and trainer from config files, as `fit` does: `load("configs/point2d.yaml")`.
 
     `overrides` are settings with their dotted keys: `**{"trainer.max_epochs": 3}`.
     """
     quiet()
     args = [part for config in configs for part in ("--config", str(config))]
-    args += [f"--{key}={value}" for key, value in overrides.items()]
+    args += [f"--{key}={as_text(value)}" for key, value in overrides.items()]
     cli = MherCLI(args, run=False)
-    return Run(cli.model, cli.datamodule, cli.trainer)
+    return Parts(cli.model, cli.datamodule, cli.trainer)
 
 
 def quiet() -> None:

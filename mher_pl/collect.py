@@ -179,7 +179,8 @@ class EpisodeCollector:
         )
         for key, value in episode.items():
             if not torch.isfinite(value).all():
-                raise NonFiniteError(f"{key} of training episode {self.env.episode} is NaN or infinite")
+                # The next episode is reset already.
+                raise NonFiniteError(f"{key} of training episode {self.env.episode - 1} is NaN or infinite")
         return episode
 
     def state_dict(self) -> dict:

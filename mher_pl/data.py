@@ -13,8 +13,8 @@ from mher_pl.collect import EpisodeCollector
 from mher_pl.errors import UserError, require, require_at_least, require_int, require_probability
 from mher_pl.replay import EpisodeReplay
 from mher_pl.sampler import Sampler
-from mher_pl.strategies import gather_from_workers, worker_seed
 from mher_pl.task import inspect_task
+from mher_pl.workers import gather_from_workers, worker_seed
 
 
 class EpisodeBatches(IterableDataset):

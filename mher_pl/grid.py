@@ -1,7 +1,6 @@
 """A grid of cells: what a sweep's file asks for, and what of it is on disk."""
 
 import hashlib
-import json
 import shlex
 import sys
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import yaml
 
 from mher_pl.errors import UserError
 from mher_pl.runs import IncompleteRun, Run, find_runs, read_run
+from mher_pl.usage import as_text
 
 FIT = [sys.executable, "-m", "mher_pl", "fit"]
 KEYS = ("tasks", "algorithms", "seeds", "jobs", "out", "overrides")
@@ -44,7 +44,7 @@ class Cell:
         return [
             *(word for config in self.configs for word in ("--config", str(config))),
             *("--seed_everything", str(self.seed), "--trainer.default_root_dir", str(self.folder)),
-            *(f"--{key}={_text(value)}" for key, value in self.overrides.items()),
+            *(f"--{key}={as_text(value)}" for key, value in self.overrides.items()),
         ]
 
     def command(self) -> list[str]:
@@ -130,10 +130,6 @@ def _read_yaml(source: str, path: Path) -> Any:
         raise UserError(f"{source} {path}; allowed: a readable YAML file") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
         raise UserError(f"{source} {path}, which is no YAML: {' '.join(str(error).split())}") from None
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 @dataclass(frozen=True)

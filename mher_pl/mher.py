@@ -14,9 +14,9 @@ from mher_pl.dynamics import EnsembleDynamics
 from mher_pl.errors import UserError, require, require_at_least, require_int, require_positive, require_probability
 from mher_pl.networks import Critic
 from mher_pl.relabel import Relabel, goals_of
-from mher_pl.strategies import gather_from_workers
 from mher_pl.task import Task
 from mher_pl.td_target import TDTarget
+from mher_pl.workers import gather_from_workers
 
 
 class MHER(Agent):
@@ -151,7 +151,7 @@ class MHER(Agent):
         return loss.detach() / self.dynamics.members
 
     def critic_loss(self, batch: TensorDict) -> Tensor:
-        """Mean squared TD error (Eq. 7); rewards are never positive, so values lie in [-1 / (1 - gamma), 0]."""
+        """Mean squared TD error (Eq. 7); rewards lie in [-1, 0], so values in [-1 / (1 - gamma), 0]."""
         with torch.no_grad():
             target = self.td_target(batch, self).clamp(-1.0 / (1.0 - self.discount), 0.0)  # [B]
         value = self.critic(self.inputs(batch["observation"], batch["desired_goal"]), batch["action"])  # [B]

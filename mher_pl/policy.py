@@ -56,9 +56,12 @@ class Policy:
             UserError: an input is missing or of another size than in training.
         """
         if isinstance(observation, Mapping):
-            observation, goal = observation["observation"], observation["desired_goal"]
-        if goal is None:
-            raise UserError("goal is None; allowed: a goal, or as observation a dict with observation and desired_goal")
+            observation, goal = observation.get("observation"), observation.get("desired_goal")
+        if observation is None or goal is None:
+            missing = "goal" if goal is None else "observation"
+            raise UserError(
+                f"{missing} is None; allowed: both, or as observation a dict with observation and desired_goal"
+            )
         actions = self.network(
             self._input("observation", observation, self.observation_size), self._input("goal", goal, self.goal_size)
         )

@@ -12,7 +12,7 @@ import numpy as np
 
 from mher_pl.errors import OneLineParser, UserError
 from mher_pl.figure import STYLES, draw_curves
-from mher_pl.runs import Evaluation, IncompleteRun, Run, find_runs, read_run
+from mher_pl.runs import CurvePoint, IncompleteRun, Run, find_runs, read_run
 from mher_pl.statistics import Estimate, area_under_curve, steps_to_success, stratified_iqm
 
 TASK_ORDER = ["Point2DLarge", "Point2DFourRoom", "FetchReach", "SawyerReach", "Reacher"]  # the paper's Figure 2
@@ -79,7 +79,7 @@ def _write(out: Path, groups: Groups, summary: list[SummaryRow], overall: list[O
         for run in members
         for point in run.curve
     ]
-    _write_csv(out / "curves.csv", ("task", "algorithm", "seed", *Evaluation._fields), curves)
+    _write_csv(out / "curves.csv", ("task", "algorithm", "seed", *CurvePoint._fields), curves)
     _write_csv(out / "summary.csv", SummaryRow._fields, summary)
     written = [out / "curves.csv", out / "curves.png", out / "summary.csv"]
     if overall:

@@ -121,17 +121,17 @@ def checkpoint_file(path: str | Path) -> Path:
     return path
 
 
-def require_writable(root: Path) -> Path:
-    """Create the root folder of runs and return it.
+def require_writable(folder: Path, setting: str) -> Path:
+    """Create a folder that `setting` names and return it.
 
     Raises:
         UserError: it cannot be created or written.
     """
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        writable = os.access(root, os.W_OK)
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
     except OSError:
         writable = False
     if not writable:
-        raise UserError(f"trainer.default_root_dir is {str(root)!r}; allowed: a folder that can be written")
-    return root
+        raise UserError(f"{setting} is {str(folder)!r}; allowed: a folder that can be written")
+    return folder

@@ -19,7 +19,7 @@ class IncompleteRun(Exception):
     """Why a folder does not hold one whole run, in words that follow the folder's name."""
 
 
-class Evaluation(NamedTuple):
+class CurvePoint(NamedTuple):
     """One point of a learning curve."""
 
     epoch: int  # from 1: after the first epoch
@@ -36,7 +36,7 @@ class Run:
     task: str
     algorithm: str
     seed: int
-    curve: list[Evaluation]
+    curve: list[CurvePoint]
     settings: dict[str, Any]  # what it learned and was evaluated with, by dotted key
     ended: float  # Unix time of its last evaluation
 
@@ -160,7 +160,7 @@ def _read_points(folder: Path) -> dict[int, _Point]:
     return dict(sorted(points.items()))
 
 
-def _number_epochs(points: dict[int, _Point], trainer: dict[str, Any]) -> list[Evaluation]:
+def _number_epochs(points: dict[int, _Point], trainer: dict[str, Any]) -> list[CurvePoint]:
     """Turn the points into a curve over epochs from 1, and check that it is whole.
 
     The logged epoch counts where every point has one; otherwise the evaluations are numbered in their order.
@@ -171,7 +171,7 @@ def _number_epochs(points: dict[int, _Point], trainer: dict[str, Any]) -> list[E
     if None in epochs or len(set(epochs)) < len(epochs):
         epochs = [every * number for number in range(1, len(points) + 1)]
     curve = [
-        Evaluation(epoch, steps, point.success_rate, point.wall_s)
+        CurvePoint(epoch, steps, point.success_rate, point.wall_s)
         for epoch, (steps, point) in zip(epochs, points.items(), strict=True)
     ]
     if curve[-1].epoch < expected[-1]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import atexit
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed
 from lightning import Trainer
@@ -122,7 +121,7 @@ class WorkerStrategy(DDPStrategy):
     """Data-parallel workers, as HER's MPI workers: each its own environment and replay, gradients averaged.
 
     Lightning's `ddp` wraps the module in DistributedDataParallel, which expects one backward pass a step; here each of
-    several networks has its own, some twice. So nothing is wrapped, and the module calls `average_gradients` behind
+    several networks has its own, some twice. So nothing is wrapped, and the module averages gradients itself behind
     every backward pass. Equal weights from the seed, equal gradients and equal statistics keep the parameters equal on
     all workers.
     """
@@ -185,29 +184,3 @@ def count_devices(devices: Any) -> int:
     if not isinstance(count, int) or count < 1 or devices == ["auto"]:
         raise UserError(f"trainer.devices is {devices!r}; allowed with several nodes: a number, or a list")
     return count
-
-
-def worker_seed(seed: int, rank: int) -> int:
-    """Return the seed of a data-parallel worker; the first keeps the run's own."""
-    return seed if rank == 0 else int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
-
-
-def average_gradients(trainer: Trainer, parameters: Sequence[Tensor]) -> None:
-    """Average the parameters' gradients over the data-parallel workers, before they are clipped or applied."""
-    if trainer.world_size == 1:
-        return
-    gradients = [parameter.grad for parameter in parameters]
-    joined = torch.cat([gradient.flatten() for gradient in gradients])
-    torch.distributed.all_reduce(joined)  # not `trainer.strategy.reduce`, which waits at a barrier first
-    joined /= trainer.world_size
-    parts = joined.split([gradient.numel() for gradient in gradients])
-    torch._foreach_copy_(gradients, [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)])
-
-
-def gather_from_workers(trainer: Trainer, state: Any) -> list[Any]:
-    """Collect a picklable state of every data-parallel worker on the first one; the others get an empty list."""
-    if trainer.world_size == 1:
-        return [state]
-    states = [None] * trainer.world_size if trainer.is_global_zero else None
-    torch.distributed.gather_object(state, states)
-    return states or []

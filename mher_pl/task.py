@@ -80,8 +80,9 @@ def inspect_task(
     """Make the environment once and read its `Task` off it.
 
     Raises:
-        UserError: `env` is unknown, is no goal environment, has no fixed episode length or no vectorised
-            `compute_reward`, `goal_indices` do not give its achieved goal, or `desired_goal_indices` its desired one.
+        UserError: `env` is unknown, is no goal environment, has no fixed episode length, no vectorised `compute_reward`
+            or rewards more than 1 below that at the goal, `goal_indices` do not give its achieved goal, or
+            `desired_goal_indices` its desired one.
     """
     try:
         probe = make(env, **env_kwargs)
@@ -96,7 +97,12 @@ def inspect_task(
         if horizon is None:
             raise UserError(f"data.env is {env!r}, whose episodes have no fixed length; allowed: max_episode_steps set")
         best_reward = _best_reward(env, probe, sizes["achieved_goal"])
-        states, achieved, desired = _probe(probe)
+        states, achieved, desired, rewards = _probe(probe)
+        if min(rewards) < best_reward - 1.0 or max(rewards) > best_reward:
+            raise UserError(
+                f"data.env is {env!r}, which rewarded random steps with {min(rewards):g} to {max(rewards):g}; allowed: "
+                f"rewards from {best_reward - 1.0:g} to {best_reward:g}, that at the goal, as sparse ones are"
+            )
         if desired_goal_indices != []:
             desired_goal_indices = _entries("data.desired_goal_indices", desired_goal_indices, states, desired)
         return Task(
@@ -144,21 +150,26 @@ def _best_reward(name: str, env: gym.Env, goal_size: int) -> float:
             f"data.env is {name!r}, whose compute_reward gives shape {rewards.shape} for 3 goals; allowed: a "
             "vectorised compute_reward(achieved [B, goal], desired [B, goal], info) -> [B]"
         )
-    return float(rewards[0])
+    return float(rewards[0]) + 0.0  # no minus zero
 
 
 def _goal_box(space: spaces.Box) -> Tensor | None:
     return torch.as_tensor(np.stack([space.low, space.high]), dtype=torch.float32) if space.is_bounded() else None
 
 
-def _probe(env: gym.Env) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return observations [N, obs], achieved goals [N, goal] and desired ones [N, goal] of random steps and resets."""
+def _probe(env: gym.Env) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[float]]:
+    """Return what random resets and steps showed.
+
+    These are observations [N, obs], achieved goals [N, goal], desired ones [N, goal], and the steps' rewards.
+    """
     env.action_space.seed(0)
-    seen = [env.reset(seed=seed)[0] for seed in range(PROBE_RESETS)]
+    seen, rewards = [env.reset(seed=seed)[0] for seed in range(PROBE_RESETS)], []
     for _ in range(min(PROBE_STEPS, env.spec.max_episode_steps)):
-        seen.append(env.step(env.action_space.sample())[0])
+        observation, reward, *_ = env.step(env.action_space.sample())
+        seen.append(observation)
+        rewards.append(float(reward))
     states, achieved, desired = (np.stack([observation[key] for observation in seen]) for key in GOAL_KEYS)
-    return states, achieved, desired
+    return states, achieved, desired, rewards
 
 
 def _entries(setting: str, given: list[int] | None, states: np.ndarray, goals: np.ndarray) -> tuple[int, ...] | None:

@@ -1,9 +1,10 @@
 """Parse errors in one line that a user can act on."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import yaml
 
@@ -75,3 +76,8 @@ def flatten(node: object, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield prefix, value
         else:
             yield from flatten(value, prefix if key == "init_args" else f"{prefix}.{key}".lstrip("."))
+
+
+def as_text(value: object) -> str:
+    """Return a setting's value as the command line spells it."""
+    return str(value) if isinstance(value, str | PurePath) else json.dumps(value, default=str)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mher_pl.cli import Run, load, quiet
+from mher_pl.cli import Parts, load, quiet
 
 ROOT = Path(__file__).parent.parent
 needs_gl = pytest.mark.skipif(
@@ -34,7 +34,7 @@ def _quiet() -> None:
 def build(tmp_path: Path):
     """Return a function that builds module, data and trainer from config names, small and below `tmp_path`."""
 
-    def build_small(*configs: str, **overrides: object) -> Run:
+    def build_small(*configs: str, **overrides: object) -> Parts:
         paths = [ROOT / "configs" / f"{name}.yaml" for name in configs]
         return load(*paths, **SMALL | {"trainer.default_root_dir": tmp_path} | overrides)
 

@@ -70,6 +70,21 @@ def test_a_second_run_never_touches_the_first(command, tmp_path):
     assert before == {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
 
 
+def test_with_a_logger_of_the_users_own_the_run_keeps_its_folder(command, tmp_path):
+    logger = ["--trainer.logger=lightning.pytorch.loggers.CSVLogger", f"--trainer.logger.save_dir={tmp_path / 'logs'}"]
+    code, out, _ = command("fit", *logger)
+    run = tmp_path / "Point2DLarge-v1" / "mher" / "seed_0"
+    assert (code, out.strip()) == (0, "")
+    assert sorted(path.name for path in run.iterdir()) == ["checkpoints", "config.yaml"]
+    assert "eval/success_rate" in next((tmp_path / "logs").rglob("metrics.csv")).read_text()
+    assert not list((tmp_path / "logs").rglob("*.ckpt"))
+
+
+def test_settings_from_python_are_those_of_the_command_line(build):
+    assert build("point2d", "algorithms/her", **{"model.dynamics": None}).model.dynamics is None
+    assert build("point2d", **{"data.goal_indices": [0, 1]}).datamodule.task.goal_indices == (0, 1)
+
+
 def test_the_saved_config_repeats_the_run(command, tmp_path):
     command("fit", "--model.imitation_weight=1.5", "--seed_everything=7")
     run = tmp_path / "Point2DLarge-v1" / "mher" / "seed_7"
@@ -224,4 +239,4 @@ def test_a_real_process_ends_quietly_with_success_rate_and_folder(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout.splitlines()[-1].startswith("epoch 1, success rate ")
-    assert done.stdout.splitlines()[-1].endswith("run folder runs/Point2DLarge-v1/mher/seed_0/")
+    assert done.stdout.splitlines()[-1].endswith("run folder runs/Point2DLarge-v1/mher/seed_0")

@@ -129,10 +129,13 @@ def test_the_state_is_plain_data():
     assert {type(value) for value in state["mixture"].values()} == {torch.Tensor}
 
 
-@pytest.mark.parametrize("arguments", [(0, 10), (3, 0)])
-def test_a_setting_out_of_range_is_named(arguments):
-    with pytest.raises(UserError, match=r"data\.sampler\.(components|refit_every) is 0; allowed: an integer"):
-        MaximumEntropy(*arguments)
+@pytest.mark.parametrize(
+    ("setting", "value", "allowed"),
+    [("components", 0, "an integer"), ("refit_every", 0, "an integer"), ("refit_share", 1.5, "a probability")],
+)
+def test_a_setting_out_of_range_is_named(setting, value, allowed):
+    with pytest.raises(UserError, match=rf"data\.sampler\.{setting} is {value}; allowed: {allowed}"):
+        MaximumEntropy(**{"components": 3, "refit_every": 10, "refit_share": 0.1} | {setting: value})
 
 
 def test_one_gaussian_fitted_after_every_episode_waits_for_the_second():

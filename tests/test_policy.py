@@ -81,6 +81,8 @@ def test_wrong_inputs_are_named(run, observations):
         policy(np.zeros(3), np.zeros(2))
     with pytest.raises(UserError, match="goal is None"):
         policy(observations["observation"])
+    with pytest.raises(UserError, match="observation is None"):
+        policy({"desired_goal": np.zeros(2)})
 
 
 def test_paths_without_a_policy_are_named(tmp_path, run):

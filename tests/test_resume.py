@@ -67,6 +67,15 @@ def test_a_run_stopped_by_sigterm_at_any_episode_resumes_exactly(tmp_path, whole
     assert errors.count("\n") == 1
 
 
+def test_a_checkpoint_callback_of_the_users_own_changes_nothing_of_that(tmp_path):
+    own = [
+        "--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint",
+        f"--trainer.callbacks.dirpath={tmp_path}",
+    ]
+    assert fit(tmp_path, "--data.episodes_per_epoch=3", *signal_at(1, 1), *own) == 143
+    assert state(run_folder(tmp_path))["/GoalDataModule/position"] == 2
+
+
 def test_stopping_within_an_epoch_saves_within_it(tmp_path):
     assert fit(tmp_path, "--data.episodes_per_epoch=3", *signal_at(1, 1)) == 143
     assert state(run_folder(tmp_path))["/GoalDataModule/position"] == 2

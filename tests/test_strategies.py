@@ -14,7 +14,8 @@ from trained_runs import ROOT, arguments, assert_same_run, fit, run_folder, scal
 from mher_pl.__main__ import main
 from mher_pl.errors import UserError
 from mher_pl.seeds import FAILED, FINISHED, RUNNING, SeedBoard
-from mher_pl.strategies import average_gradients, count_devices, global_rank, worker_seed
+from mher_pl.strategies import count_devices, global_rank
+from mher_pl.workers import average_gradients, worker_seed
 
 SEEDS = ["--trainer.strategy=seed_parallel", "--trainer.devices=2"]
 WORKERS = ["--trainer.strategy=ddp", "--trainer.devices=2"]

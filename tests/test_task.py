@@ -11,13 +11,15 @@ from mher_pl.task import inspect_task
 class TinyGoalEnv(gym.Env):
     """A goal environment of two numbers whose faults are chosen by its arguments."""
 
-    def __init__(self, hidden_goal: bool = False, scalar_reward: bool = False, constants: int = 0):
+    def __init__(
+        self, hidden_goal: bool = False, scalar_reward: bool = False, constants: int = 0, penalty: float = 1.0
+    ):
         box = spaces.Box(-np.inf, np.inf, (2,))
         state = spaces.Box(-np.inf, np.inf, (2 + constants,))
         self.observation_space = spaces.Dict(observation=state, achieved_goal=box, desired_goal=box)
         self.constants = np.zeros(constants)
         self.action_space = spaces.Box(-1.0, 1.0, (2,))
-        self.hidden_goal, self.scalar_reward = hidden_goal, scalar_reward
+        self.hidden_goal, self.scalar_reward, self.penalty = hidden_goal, scalar_reward, penalty
 
     def compute_reward(self, achieved_goal, desired_goal, info):
         distance = np.linalg.norm(achieved_goal - desired_goal, axis=None if self.scalar_reward else -1)
@@ -39,7 +41,7 @@ class TinyGoalEnv(gym.Env):
 
     def step(self, action):
         self.state = self.state + 0.1 * np.asarray(action)
-        return self._observe(), -1.0, False, False, {"is_success": 0.0}
+        return self._observe(), -self.penalty, False, False, {"is_success": 0.0}
 
 
 gym.register("tests/Tiny-v0", entry_point=TinyGoalEnv, max_episode_steps=30)
@@ -111,6 +113,7 @@ def test_the_reward_is_the_environments_own():
         ("Pendulum-v1", {}, "data.env is 'Pendulum-v1'.*not a goal environment"),
         ("tests/Tiny-v0", {"size": 3}, "data.env_kwargs is .*'size': 3.*; allowed: arguments of tests/Tiny-v0"),
         ("tests/Tiny-v0", {"scalar_reward": True}, "compute_reward gives shape .*; allowed: a vectorised"),
+        ("tests/Tiny-v0", {"penalty": 3.0}, "rewarded random steps with -3 to -3; allowed: rewards from -1 to 0"),
         ("tests/TinyEndless-v0", {}, "no fixed length; allowed: max_episode_steps"),
     ],
 )

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from callbacks import Evaluation
+from mher_pl.errors import UserError
 from tests.events import scalars
 
 TAGS = {"eval/success_rate", "eval/success_any", "eval/return", "eval/final_distance", "eval/q_mean"}
@@ -18,6 +19,18 @@ def test_every_epoch_is_evaluated_and_logged_against_environment_steps(build):
         assert list(logged[tag]) == [300, 400, 500], "2 episodes of warm-up and 1 an epoch, of 100 steps"
     assert list(logged["epoch"].values()) == [0, 1, 2]
     assert logged["eval/success_rate"][500] == pytest.approx(cli.trainer.callback_metrics["eval/success_rate"].item())
+
+
+def test_lightnings_check_before_training_is_no_evaluation(build):
+    cli = build("point2d", **{"trainer.num_sanity_val_steps": 2})
+    cli.trainer.fit(cli.model, cli.datamodule)
+    assert list(scalars(cli.trainer.log_dir)["eval/success_rate"]) == [300]
+
+
+def test_fewer_episodes_than_workers_are_refused():
+    trainer = SimpleNamespace(world_size=3)
+    with pytest.raises(UserError, match=r"evaluation.episodes is 2; allowed: an integer of at least 3, one for each"):
+        Evaluation(episodes=2).setup(trainer, None, "fit")
 
 
 def test_workers_means_are_joined_by_the_number_of_their_episodes():

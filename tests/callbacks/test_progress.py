@@ -15,7 +15,7 @@ def test_the_bar_counts_environment_steps_to_a_true_total_and_tells_the_end(buil
     out = capsys.readouterr().out
     assert "env steps/s" in out
     assert "success rate" in out
-    assert out.splitlines()[-1].endswith(f"run folder {cli.trainer.log_dir}")
+    assert out.splitlines()[-1].endswith(f"run folder {cli.trainer.default_root_dir}")
 
 
 def test_a_file_gets_a_line_an_epoch(build, capsys):
@@ -25,3 +25,11 @@ def test_a_file_gets_a_line_an_epoch(build, capsys):
     assert first.startswith("300 env steps, epoch 1, success rate ")
     assert second.startswith("400 env steps, epoch 2, success rate ")
     assert end.startswith("epoch 2, success rate ")
+
+
+def test_an_epoch_without_evaluation_has_no_success_rate(build, capsys):
+    settings = {"trainer.max_epochs": 3, "trainer.check_val_every_n_epoch": 2, "trainer.enable_progress_bar": True}
+    cli = build("point2d", **settings)
+    cli.trainer.fit(cli.model, cli.datamodule)
+    lines = capsys.readouterr().out.splitlines()[:3]
+    assert ["success rate" in line for line in lines] == [False, True, False]

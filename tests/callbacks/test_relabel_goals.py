@@ -1,7 +1,8 @@
 import torch
 from tensordict import TensorDict
 
-from callbacks.relabel_goals import GoalPicture, mean_distance
+from callbacks.relabel_goals import mean_distance
+from mher_pl.goal_picture import GoalPicture
 from tests.events import events, scalars
 
 
@@ -45,14 +46,3 @@ def test_looking_at_the_goals_changes_no_training(build):
         cli.trainer.fit(cli.model, cli.datamodule)
         weights.append(cli.model.state_dict())
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
-
-
-def test_the_picture_shows_achieved_desired_and_relabelled_goals():
-    achieved, desired = torch.arange(10.0).view(5, 2), torch.full((5, 2), 7.0)
-    mask = torch.tensor([True, False, True, False, False])
-    batch = TensorDict({"desired_goal": desired, "next": {"achieved_goal": achieved}}, [5])
-    relabelled = TensorDict({"desired_goal": achieved + 1, "relabelled": mask}, [5])
-    lines = {line.get_label(): line.get_xydata() for line in GoalPicture().draw(batch, relabelled).axes[0].lines}
-    assert lines["achieved"].tolist() == achieved.tolist()
-    assert lines["relabelled"].tolist() == (achieved + 1)[mask].tolist()
-    assert lines["desired"].tolist() == desired.tolist()

@@ -1,0 +1,36 @@
+"""What data-parallel workers, each with its own environment and replay, do together."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed
+from lightning import Trainer
+from torch import Tensor
+
+
+def worker_seed(seed: int, rank: int) -> int:
+    """Return the seed of a data-parallel worker; the first keeps the run's own."""
+    return seed if rank == 0 else int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
+
+
+def average_gradients(trainer: Trainer, parameters: Sequence[Tensor]) -> None:
+    """Average the parameters' gradients over the data-parallel workers, before they are clipped or applied."""
+    if trainer.world_size == 1:
+        return
+    gradients = [parameter.grad for parameter in parameters]
+    joined = torch.cat([gradient.flatten() for gradient in gradients])
+    torch.distributed.all_reduce(joined)  # not `trainer.strategy.reduce`, which waits at a barrier first
+    joined /= trainer.world_size
+    parts = joined.split([gradient.numel() for gradient in gradients])
+    torch._foreach_copy_(gradients, [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)])
+
+
+def gather_from_workers(trainer: Trainer, state: Any) -> list[Any]:
+    """Collect a picklable state of every data-parallel worker on the first one; the others get an empty list."""
+    if trainer.world_size == 1:
+        return [state]
+    states = [None] * trainer.world_size if trainer.is_global_zero else None
+    torch.distributed.gather_object(state, states)
+    return states or []
