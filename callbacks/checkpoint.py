@@ -35,7 +35,7 @@ class RunCheckpoint(ModelCheckpoint):
         self._names_best = self._fitting = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the run's folder."""
+        """Agree with the other workers on the folder, and note whether this run trains."""
         super().setup(trainer, pl_module, stage)
         self._fitting = stage == "fit"
 

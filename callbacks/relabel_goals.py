@@ -22,21 +22,17 @@ class RelabelGoalLogger(Callback):
     def __init__(self, every_n_epochs: int) -> None:
         require_int("relabel_goals.every_n_epochs", every_n_epochs, 0)
         self.every_n_epochs = every_n_epochs
-        self.outputs: list[dict[str, Tensor]] = []  # of the epoch's training steps
         self.picture: GoalPicture | None = None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Agent, outputs: dict[str, Tensor], batch: Any, batch_idx: int
     ) -> None:
-        """Keep the goals until the epoch's end: one calculation then costs less than one for each episode."""
-        self.outputs.append(outputs)
+        """Track the distance of an episode's goals; its mean over the epoch is logged with those of the losses."""
+        pl_module.track({"relabel/goal_distance": mean_distance(outputs)})
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
-        """Log the epoch's mean distance and, when due, the picture."""
+        """Log the picture when it is due."""
         data = trainer.datamodule
-        distance = trainer.strategy.reduce(mean_distance(self._kept()).to(pl_module.device))
-        data.log_metrics({"relabel/goal_distance": distance.item()})
-        self.outputs.clear()
         if self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             # A generator of its own: looking at the run must not change it.
             generator = torch.Generator(pl_module.device).manual_seed(data.env_steps)
@@ -46,19 +42,6 @@ class RelabelGoalLogger(Callback):
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     logger.experiment.add_figure("relabel/goals", figure, data.env_steps, close=False)
-
-    def _kept(self) -> dict[str, Tensor]:
-        """Return the goals [N, B, goal] and masks [N, B] of the epoch's N batches so far."""
-        # Those that came with a checkpoint lie on the CPU.
-        return {key: torch.cat([output[key].cpu() for output in self.outputs]) for key in self.outputs[0]}
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return the goals of an epoch that is not over."""
-        return self._kept() if self.outputs else {}
-
-    def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
-        """Restore what `state_dict` returned."""
-        self.outputs = [dict(state_dict)] if state_dict else []
 
 
 def mean_distance(goals: dict[str, Tensor]) -> Tensor:

@@ -32,7 +32,7 @@ class Video(Callback):
         self.episodes, self.fps, self.folder = episodes, fps, folder
 
     def on_fit_start(self, trainer: Trainer, pl_module: Agent) -> None:
-        """Draw a frame and make the folder, to fail before any training rather than behind it.
+        """Draw a frame and make the folder, to fail before the work rather than behind it.
 
         Raises:
             UserError: the environment cannot be drawn here, or the folder not be written.
@@ -42,13 +42,15 @@ class Video(Callback):
             if self.folder is not None:
                 require_writable(Path(self.folder), "video.folder")
 
+    on_test_start = on_fit_start
+
     def on_test_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Record."""
         if not trainer.is_global_zero:
             return
-        run_folder = trainer.default_root_dir
-        if trainer.state.fn != TrainerFn.FITTING:
-            run_folder = Path(trainer.ckpt_path or "checkpoints/last.ckpt").parent.parent
+        run_folder = Path(trainer.default_root_dir)
+        if trainer.state.fn == TrainerFn.TESTING and trainer.ckpt_path is not None:
+            run_folder = Path(trainer.ckpt_path).parent.parent
         path = Path(self.folder or run_folder) / "video.mp4"
         frames = self.frames(pl_module, trainer.datamodule.env_kwargs, self.episodes, pl_module.task.horizon)
         imageio.imwrite(path, frames, fps=self.fps, macro_block_size=2)

@@ -63,11 +63,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _train_or_evaluate(argv: list[str]) -> int:
+    # The libraries make half a million objects that stay. To search them for garbage again and again, while they are
+    # made, during the run and at its end, takes a second or two.
+    gc.disable()
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     from mher_pl.cli import run
     from mher_pl.usage import UsageError, explain
 
+    gc.freeze()
+    gc.enable()
     try:
         run(argv)
     except UsageError as error:

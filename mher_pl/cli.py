@@ -51,10 +51,13 @@ class Parser(LightningArgumentParser):
 class SaveRunConfig(SaveConfigCallback):
     """Save the resolved config in the run's folder, of training runs only."""
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Save before training, and not before an evaluation that comes first."""
+        if stage == "fit":
+            super().setup(trainer, pl_module, stage)
+
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save before training what repeats this run alone; a resumed run writes its own again."""
-        if stage != "fit":
-            return
+        """Save what repeats this run alone; a resumed run writes its own again."""
         config = self.config.clone()
         if "ckpt_path" in config:  # not where `load` only built the parts
             config.pop("ckpt_path")
@@ -62,7 +65,7 @@ class SaveRunConfig(SaveConfigCallback):
             config.trainer.strategy, config.trainer.devices, config.trainer.num_nodes = "auto", 1, 1
         # Not the logger's folder, which with the user's own logger may be any.
         path = Path(trainer.default_root_dir) / self.config_filename
-        self.parser.save(config, path, skip_none=False, overwrite=True)
+        self.parser.save(config, path, skip_none=False, overwrite=True, multifile=False)
 
 
 class MherCLI(LightningCLI):
@@ -165,7 +168,7 @@ class MherCLI(LightningCLI):
                 self.seed_summary = SeedSummary(self.folder.parent / "seeds", seed)
                 callbacks.append(self.seed_summary)
         else:
-            kwargs["logger"] = kwargs["enable_checkpointing"] = False
+            kwargs["logger"] = False
             path = self._get(self.config, "ckpt_path")
             if path is None:
                 raise UserError("ckpt_path is missing; allowed: --ckpt_path RUN, a run's folder or a checkpoint")
@@ -278,9 +281,9 @@ def require_trainer_settings(config: dict[str, Any]) -> None:
     require(not isinstance(strategy, str) or strategy in names, "trainer.strategy", strategy, ", ".join(names))
     if epochs is not None:
         require_int("trainer.check_val_every_n_epoch", epochs, 1)
-    # Replay and environments hold 32-bit numbers, and no gradient is scaled.
-    precisions = None, "32-true", "32", 32, "bf16-mixed"
-    require(config["precision"] in precisions, "trainer.precision", config["precision"], "32-true, bf16-mixed")
+    # Replay and environments hold 32-bit numbers, no gradient is scaled, and autocast would keep its copies of the weights
+    # for all of a training step, in which they change.
+    require(config["precision"] in (None, "32-true", "32", 32), "trainer.precision", config["precision"], "32-true")
 
 
 def remove_if_empty(folder: Path | None) -> None:

@@ -97,12 +97,8 @@ def inspect_task(
         if horizon is None:
             raise UserError(f"data.env is {env!r}, whose episodes have no fixed length; allowed: max_episode_steps set")
         best_reward = _best_reward(env, probe, sizes["achieved_goal"])
-        states, achieved, desired, rewards = _probe(probe)
-        if min(rewards) < best_reward - 1.0 or max(rewards) > best_reward:
-            raise UserError(
-                f"data.env is {env!r}, which rewarded random steps with {min(rewards):g} to {max(rewards):g}; allowed: "
-                f"rewards from {best_reward - 1.0:g} to {best_reward:g}, that at the goal, as sparse ones are"
-            )
+        states, achieved, desired = _probe(probe)
+        _require_bounded_rewards(env, probe, best_reward, achieved, desired)
         if desired_goal_indices != []:
             desired_goal_indices = _entries("data.desired_goal_indices", desired_goal_indices, states, desired)
         return Task(
@@ -157,19 +153,28 @@ def _goal_box(space: spaces.Box) -> Tensor | None:
     return torch.as_tensor(np.stack([space.low, space.high]), dtype=torch.float32) if space.is_bounded() else None
 
 
-def _probe(env: gym.Env) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[float]]:
-    """Return what random resets and steps showed.
+def _require_bounded_rewards(name: str, env: gym.Env, best: float, achieved: np.ndarray, desired: np.ndarray) -> None:
+    """Raise `UserError` if some pair of the achieved and desired goals [N, goal] has a reward out of [best - 1, best].
 
-    These are observations [N, obs], achieved goals [N, goal], desired ones [N, goal], and the steps' rewards.
+    The critic's targets are clipped to what such rewards can add up to.
     """
+    pairs = np.repeat(achieved, len(desired), axis=0), np.tile(desired, (len(achieved), 1))
+    rewards = np.asarray(env.unwrapped.compute_reward(*pairs, {}))
+    if rewards.min() < best - 1.0 or rewards.max() > best:
+        raise UserError(
+            f"data.env is {name!r}, whose rewards reach from {rewards.min():g} to {rewards.max():g}; allowed: from "
+            f"{best - 1.0:g} to {best:g}, that at the goal, as sparse rewards do"
+        )
+
+
+def _probe(env: gym.Env) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return observations [N, obs], achieved goals [N, goal] and desired ones [N, goal] of random steps and resets."""
     env.action_space.seed(0)
-    seen, rewards = [env.reset(seed=seed)[0] for seed in range(PROBE_RESETS)], []
+    seen = [env.reset(seed=seed)[0] for seed in range(PROBE_RESETS)]
     for _ in range(min(PROBE_STEPS, env.spec.max_episode_steps)):
-        observation, reward, *_ = env.step(env.action_space.sample())
-        seen.append(observation)
-        rewards.append(float(reward))
+        seen.append(env.step(env.action_space.sample())[0])
     states, achieved, desired = (np.stack([observation[key] for observation in seen]) for key in GOAL_KEYS)
-    return states, achieved, desired, rewards
+    return states, achieved, desired
 
 
 def _entries(setting: str, given: list[int] | None, states: np.ndarray, goals: np.ndarray) -> tuple[int, ...] | None:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from trained_runs import ROOT, assert_same_run, fit, run_folder, scalars, start, state
 
+from mher_pl.__main__ import main
+
 RESUME = "--ckpt_path=last"
 
 
@@ -68,12 +70,11 @@ def test_a_run_stopped_by_sigterm_at_any_episode_resumes_exactly(tmp_path, whole
 
 
 def test_a_checkpoint_callback_of_the_users_own_changes_nothing_of_that(tmp_path):
-    own = [
-        "--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint",
-        f"--trainer.callbacks.dirpath={tmp_path}",
-    ]
-    assert fit(tmp_path, "--data.episodes_per_epoch=3", *signal_at(1, 1), *own) == 143
+    own = "--trainer.callbacks+=lightning.pytorch.callbacks.ModelCheckpoint"
+    assert fit(tmp_path, "--data.episodes_per_epoch=3", *signal_at(1, 1), own) == 143
     assert state(run_folder(tmp_path))["/GoalDataModule/position"] == 2
+    config, checkpoint = (str(run_folder(tmp_path) / name) for name in ("config.yaml", "checkpoints/last.ckpt"))
+    assert main(["test", "--config", config, "--ckpt_path", checkpoint, "--evaluation.episodes=2"]) == 0
 
 
 def test_stopping_within_an_epoch_saves_within_it(tmp_path):

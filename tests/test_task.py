@@ -23,7 +23,7 @@ class TinyGoalEnv(gym.Env):
 
     def compute_reward(self, achieved_goal, desired_goal, info):
         distance = np.linalg.norm(achieved_goal - desired_goal, axis=None if self.scalar_reward else -1)
-        return -(distance > 0.5).astype(np.float32)
+        return -self.penalty * (distance > 0.5).astype(np.float32)
 
     def _observe(self):
         achieved = self.state**2 if self.hidden_goal else self.state[::-1]
@@ -41,7 +41,7 @@ class TinyGoalEnv(gym.Env):
 
     def step(self, action):
         self.state = self.state + 0.1 * np.asarray(action)
-        return self._observe(), -self.penalty, False, False, {"is_success": 0.0}
+        return self._observe(), -1.0, False, False, {"is_success": 0.0}
 
 
 gym.register("tests/Tiny-v0", entry_point=TinyGoalEnv, max_episode_steps=30)
@@ -113,7 +113,7 @@ def test_the_reward_is_the_environments_own():
         ("Pendulum-v1", {}, "data.env is 'Pendulum-v1'.*not a goal environment"),
         ("tests/Tiny-v0", {"size": 3}, "data.env_kwargs is .*'size': 3.*; allowed: arguments of tests/Tiny-v0"),
         ("tests/Tiny-v0", {"scalar_reward": True}, "compute_reward gives shape .*; allowed: a vectorised"),
-        ("tests/Tiny-v0", {"penalty": 3.0}, "rewarded random steps with -3 to -3; allowed: rewards from -1 to 0"),
+        ("tests/Tiny-v0", {"penalty": 3.0}, "whose rewards reach from -3 to .*; allowed: from -1 to 0"),
         ("tests/TinyEndless-v0", {}, "no fixed length; allowed: max_episode_steps"),
     ],
 )

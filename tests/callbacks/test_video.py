@@ -9,8 +9,7 @@ from mher_pl.errors import UserError
 from tests.conftest import needs_gl
 
 
-@needs_gl
-@pytest.mark.parametrize("task", ["point2d", "fetch"])
+@pytest.mark.parametrize("task", ["point2d", pytest.param("fetch", marks=needs_gl)])
 def test_an_mp4_of_the_policy_lies_in_the_runs_folder(task: str, build, capsys):
     cli = build(task, **{"data.env_kwargs.max_episode_steps": 10})
     cli.trainer.callbacks.insert(0, Video(episodes=1))
@@ -24,7 +23,6 @@ def test_an_mp4_of_the_policy_lies_in_the_runs_folder(task: str, build, capsys):
     assert f"video {path}" in capsys.readouterr().out
 
 
-@needs_gl
 def test_a_folder_that_cannot_be_written_is_named_before_training(build, tmp_path):
     (tmp_path / "file").touch()
     cli = build("point2d")
@@ -32,3 +30,12 @@ def test_a_folder_that_cannot_be_written_is_named_before_training(build, tmp_pat
     with pytest.raises(UserError, match=r"video.folder is '.*videos'; allowed: a folder that can be written"):
         cli.trainer.fit(cli.model, cli.datamodule)
     assert not cli.trainer.global_step
+
+
+def test_a_video_of_a_tested_checkpoint_lies_in_its_runs_folder_or_where_asked(build, tmp_path, trained):
+    run = Path(trained.trainer.default_root_dir)
+    for folder, expected in ((None, run), (str(tmp_path / "new"), tmp_path / "new")):
+        cli = build("point2d")
+        cli.trainer.callbacks.insert(0, Video(episodes=1, folder=folder))
+        cli.trainer.test(cli.model, cli.datamodule, ckpt_path=str(run / "checkpoints" / "last.ckpt"))
+        assert (expected / "video.mp4").is_file()
