@@ -281,7 +281,7 @@ def require_trainer_settings(config: dict[str, Any]) -> None:
     require(not isinstance(strategy, str) or strategy in names, "trainer.strategy", strategy, ", ".join(names))
     if epochs is not None:
         require_int("trainer.check_val_every_n_epoch", epochs, 1)
-    # Replay and environments hold 32-bit numbers, no gradient is scaled, and autocast would keep its copies of the weights
+    # Replay and environments hold 32-bit numbers, no gradient is scaled, and autocast would keep copies of the weights
     # for all of a training step, in which they change.
     require(config["precision"] in (None, "32-true", "32", 32), "trainer.precision", config["precision"], "32-true")
 
