@@ -90,8 +90,9 @@ def fill(data: GoalDataModule, transitions: int) -> None:
     """Fill the replay with random episodes."""
     episodes = transitions // data.task.horizon - len(data.replay)
     example = data.replay.episodes[:1]
-    episode = {key: torch.randn(episodes, *value.shape[1:]) for key, value in example.items()}
-    data.replay.buffer.extend(TensorDict(episode, batch_size=[episodes]))
+    filling = {key: torch.randn(episodes, *value.shape[1:]) for key, value in example.items()}
+    for episode in TensorDict(filling, batch_size=[episodes]):
+        data.replay.add(episode)
 
 
 def write(path: Path, content: bytes) -> None:

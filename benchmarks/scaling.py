@@ -96,17 +96,17 @@ def replays() -> Iterator[tuple[int, Callable]]:
     for size in SIZES["transitions in the replay"]:
         replay = EpisodeReplay(size, HORIZON, Uniform(), seed=0)
         episodes = size // HORIZON
-        replay.buffer.extend(
-            TensorDict(
-                {
-                    "observation": torch.randn(episodes, HORIZON + 1, 10),
-                    "achieved_goal": torch.randn(episodes, HORIZON + 1, 3),
-                    "desired_goal": torch.randn(episodes, 3),
-                    "action": torch.randn(episodes, HORIZON, 4),
-                },
-                batch_size=[episodes],
-            )
+        filling = TensorDict(
+            {
+                "observation": torch.randn(episodes, HORIZON + 1, 10),
+                "achieved_goal": torch.randn(episodes, HORIZON + 1, 3),
+                "desired_goal": torch.randn(episodes, 3),
+                "action": torch.randn(episodes, HORIZON, 4),
+            },
+            batch_size=[episodes],
         )
+        for episode in filling:
+            replay.add(episode)
         yield size, lambda replay=replay: replay.sample(64)
 
 

@@ -232,14 +232,19 @@ def fit_over_floor(learner: Learner, paper: dict[str, int], rounds: int) -> dict
 
 
 def updates_per_second(learners: dict[str, Learner], budget: float) -> dict[str, dict[str, float]]:
-    """Return the updates per second of every learner, of the bare products of MHER's, and of the peer."""
+    """Return the updates per second of every learner, of the bare products of MHER's, and of the peer.
+
+    Each does an episode's updates in a row, as training does.
+    """
     mher = learners["mher"]
-    functions: dict[str, Callable] = {name: learner.update for name, learner in learners.items()}
-    functions |= {"bare products": BareUpdate(mher.agent, mher.data.batch_size).update} | peer()
+    updates = mher.data.batches_per_episode
+    bare = BareUpdate(mher.agent, mher.data.batch_size)
+    functions: dict[str, Callable] = {name: learner.learn for name, learner in learners.items()}
+    functions |= {"bare products": partial(bare.updates, updates)} | peer(updates)
     rows = {}
     for name, threads in (("1 thread", 1), ("2 threads", 2)):
         torch.set_num_threads(threads)
-        rows[name] = {function: 1.0 / seconds for function, seconds in in_turns(budget, functions).items()}
+        rows[name] = {function: updates / seconds for function, seconds in in_turns(budget, functions).items()}
     torch.set_num_threads(1)
     return rows
 

@@ -16,13 +16,13 @@ from mher_pl.agent import Agent
 from mher_pl.cli import load
 from mher_pl.envs import make
 from mher_pl.mher import MHER
-from mher_pl.networks import Actor, Critic, Ensemble
+from mher_pl.networks import Actor, BatchedLinear, Critic, Ensemble
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 class Learner:
-    """A method of the paper on FetchReach after one epoch, ready for single updates on the CPU."""
+    """A method of the paper on FetchReach after a short run, ready for updates on the CPU."""
 
     def __init__(self, algorithm: str, settings: dict[str, Any], task: str = "fetch") -> None:
         cli = load(CONFIGS / f"{task}.yaml", CONFIGS / "algorithms" / f"{algorithm}.yaml", **settings)
@@ -35,6 +35,11 @@ class Learner:
         self.count += 1
         if self.count % 25 == 0:
             self.agent.tracked.clear()
+
+    def learn(self) -> None:
+        """Learn from the batches of an episode, as training does."""
+        self.agent.training_step(self.data.replayed(), 0)
+        self.agent.tracked.clear()
 
 
 class BareUpdate:
@@ -93,13 +98,18 @@ class BareUpdate:
         if self.count % self.every == 0:
             torch._foreach_lerp_(self.targets, self.trained, 1.0 - self.polyak)
 
+    def updates(self, number: int) -> None:
+        """Do the work of `number` updates."""
+        for _ in range(number):
+            self.update()
+
 
 def _layer_sizes(network: torch.nn.Module) -> list[int]:
     """Return [in, hidden ..., out] of a plain network or of an ensemble's members."""
     if hasattr(network, "layers"):
         linears = [layer for layer in network.layers if isinstance(layer, torch.nn.Linear)]
         return [linears[0].in_features, *(linear.out_features for linear in linears)]
-    weights = network.networks.weights
+    weights = [layer.weight for layer in network.networks.layers if isinstance(layer, BatchedLinear)]
     return [weights[0].shape[1], *(weight.shape[2] for weight in weights)]
 
 
@@ -165,8 +175,8 @@ def on_device(accelerator: str) -> dict[str, float | str]:
     return rates
 
 
-def peer() -> dict[str, Callable[[], None]]:
-    """Return the update of Stable-Baselines3's DDPG with HER on FetchReach, by name; nothing if it is not installed."""
+def peer(updates: int) -> dict[str, Callable[[], None]]:
+    """Return updates of Stable-Baselines3's DDPG with HER on FetchReach, by name; nothing if it is not installed."""
     try:
         from stable_baselines3 import DDPG, HerReplayBuffer
     except ImportError:
@@ -182,4 +192,4 @@ def peer() -> dict[str, Callable[[], None]]:
         device="cpu",
     )
     model.learn(500)
-    return {"Stable-Baselines3's DDPG + HER": lambda: model.train(gradient_steps=1, batch_size=64)}
+    return {"Stable-Baselines3's DDPG + HER": lambda: model.train(gradient_steps=updates, batch_size=64)}

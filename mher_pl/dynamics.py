@@ -1,8 +1,11 @@
 """The learned dynamics model m(s, a) of Section 4.1, as an ensemble."""
 
+from collections.abc import Sequence
+
 import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mher_pl.errors import require_int, require_positive
 from mher_pl.networks import Ensemble
@@ -74,11 +77,12 @@ class EnsembleDynamics(nn.Module):
         state, next_state = batch["observation"], batch["next", "observation"]
         inputs = self.input_normalizer(torch.cat([state, batch["action"]], dim=-1))  # [B, obs + action]
         change = self.change_normalizer(next_state - state)  # [B, obs]
-        return (self.networks(inputs) - change).abs().mean(dim=(1, 2)).sum()
+        predicted = self.networks(inputs)  # [E, B, obs]
+        return self.members * F.l1_loss(predicted, change.expand_as(predicted))
 
-    def clip_gradients(self) -> None:
-        """Scale each member's gradient down to `max_grad_norm`."""
-        gradients = [parameter.grad for parameter in self.parameters()]
+    def clip_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """Scale each member's gradient, its share of those of the networks' `parameters`, down to `max_grad_norm`."""
+        gradients = [parameter.grad for parameter in parameters]
         norms = [torch.linalg.vector_norm(gradient, dim=(1, 2)) for gradient in gradients]  # of [E]
         norm = torch.stack(norms).norm(dim=0)  # [E]
         scale = (self.max_grad_norm / norm.clamp_min(1e-12)).clamp_max(1.0)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from tensordict import TensorDict
 from torch import Tensor
+from torch.nn import functional as F
 
 from mher_pl.agent import Agent
 from mher_pl.batch_source import BatchSource
@@ -146,7 +147,7 @@ class MHER(Agent):
         *_, optimizer = self.optimizers(use_pl_optimizer=False)
         loss = self.dynamics.loss(batch)
         self.minimize(optimizer, loss)
-        self.dynamics.clip_gradients()
+        self.dynamics.clip_gradients(optimizer.param_groups[0]["params"])
         optimizer.step()
         return loss.detach() / self.dynamics.members
 
@@ -155,7 +156,7 @@ class MHER(Agent):
         with torch.no_grad():
             target = self.td_target(batch, self).clamp(-1.0 / (1.0 - self.discount), 0.0)  # [B]
         value = self.critic(self.inputs(batch["observation"], batch["desired_goal"]), batch["action"])  # [B]
-        loss = (target - value).square().mean()
+        loss = F.mse_loss(value, target)
         self.track({"train/critic_loss": loss, "train/q_mean": value.mean()})
         return loss
 

@@ -5,15 +5,31 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
-def mlp(sizes: Sequence[int]) -> nn.Sequential:
-    """Build fully connected layers of `sizes` with ReLU between them, Xavier-uniform weights and zero biases."""
+class BatchedLinear(nn.Module):
+    """Linear layers of one shape, each with weights of its own, as one batched product."""
+
+    def __init__(self, members: int, fan_in: int, fan_out: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(members, fan_in, fan_out))
+        self.bias = nn.Parameter(torch.empty(members, 1, fan_out))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map inputs [E, B, in] to outputs [E, B, out], those of each member by its own layer."""
+        return torch.baddbmm(self.bias, inputs, self.weight)
+
+
+def mlp(sizes: Sequence[int], members: int | None = None) -> nn.Sequential:
+    """Build fully connected layers of `sizes` with ReLU between them, Xavier-uniform weights and zero biases.
+
+    With `members` every layer is that many.
+    """
     layers: list[nn.Module] = []
-    for fan_in, fan_out in pairwise(sizes):
-        linear = nn.Linear(fan_in, fan_out)
-        nn.init.xavier_uniform_(linear.weight)
+    for shape in pairwise(sizes):
+        linear = nn.Linear(*shape) if members is None else BatchedLinear(members, *shape)
+        for weight in linear.weight.data.view(-1, *linear.weight.shape[-2:]):
+            nn.init.xavier_uniform_(weight)
         nn.init.zeros_(linear.bias)
         layers += [linear, nn.ReLU(inplace=True)]
     return nn.Sequential(*layers[:-1])
@@ -44,22 +60,13 @@ class Critic(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """Networks of one shape, each with weights of its own, run as one batched product a layer."""
+    """Networks of one shape, each with weights of its own."""
 
     def __init__(self, members: int, sizes: Sequence[int]) -> None:
         super().__init__()
-        shapes = list(pairwise(sizes))
-        self.weights = nn.ParameterList(torch.empty(members, *shape) for shape in shapes)  # [E, in, out]
-        self.biases = nn.ParameterList(torch.zeros(members, 1, fan_out) for _, fan_out in shapes)  # [E, 1, out]
-        for weight in self.weights:
-            for member in weight.data:
-                nn.init.xavier_uniform_(member)
+        self.members = members
+        self.layers = mlp(sizes, members)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Run every member on the same inputs [B, in] and return [E, B, out]."""
-        hidden = inputs.expand(len(self.weights[0]), -1, -1)
-        *layers, last = zip(self.biases, self.weights, strict=True)
-        for bias, weight in layers:
-            hidden = F.relu(torch.baddbmm(bias, hidden, weight), inplace=True)
-        bias, weight = last
-        return torch.baddbmm(bias, hidden, weight)
+        return self.layers(inputs.expand(self.members, -1, -1))

@@ -40,11 +40,10 @@ def with_goals(batch: TensorDict, goals: Tensor, relabelled: Tensor, agent: Agen
 
 
 def under(batch: TensorDict, desired_goal: Tensor, agent: Agent) -> TensorDict:
-    """Return the batch under `desired_goal` [B, goal] with the reward recomputed.
+    """Put a relabelled batch under `desired_goal` [B, goal], with the reward recomputed, and return it.
 
     The reward compares the goal with what was achieved AFTER the action (Algorithm 1, line 20).
     """
-    batch = batch.copy()
     batch["desired_goal"] = desired_goal
     batch["reward"] = agent.task.reward(batch["next", "achieved_goal"], desired_goal)
     return batch
@@ -133,12 +132,12 @@ class ModelBased(Relabel):
         steps, order = steps.sort(descending=True)
         state, goal = state[order], goal[order]
         going = (steps > torch.arange(self.steps, device=steps.device).unsqueeze(-1)).sum(dim=1)  # [n] rows still going
-        for k in going.tolist():
+        shape = self.steps, len(batch), agent.task.action_size
+        noises = self.noise * torch.randn(shape, generator=generator, device=state.device)
+        for k, noise in zip(going.tolist(), noises, strict=True):
             if k == 0:
                 break
-            action = agent.target_act(state[:k], goal[:k])
-            noise = torch.randn(action.shape, generator=generator, device=action.device)
-            action = (action + self.noise * noise).clamp(-1.0, 1.0)
+            action = (agent.target_act(state[:k], goal[:k]) + noise[:k]).clamp(-1.0, 1.0)
             state = torch.cat([agent.dynamics(state[:k], action), state[k:]])
         return agent.task.phi(state)[order.argsort()]
 

@@ -15,6 +15,8 @@ class EpisodeReplay:
     An item holds `observation` [T+1, obs], `achieved_goal` [T+1, goal], `desired_goal` [goal] and `action` [T, action]:
     every state once, so that a transition costs little more than the bytes of its fields.
 
+    `episodes` are the stored ones [N], oldest first only until the replay has wrapped; a view, not a copy.
+
     Sampling is pure: it returns a batch and changes nothing but the random generator.
     """
 
@@ -24,6 +26,7 @@ class EpisodeReplay:
         self.sampler = sampler
         self.buffer = TensorDictReplayBuffer(storage=LazyTensorStorage(capacity // horizon), batch_size=1)
         self.generator = torch.Generator().manual_seed(seed)
+        self.episodes = TensorDict(batch_size=[0])
 
     def __len__(self) -> int:
         """Return the number of stored episodes."""
@@ -32,12 +35,12 @@ class EpisodeReplay:
     def add(self, episode: TensorDict) -> None:
         """Store one episode; the oldest makes room when the replay is full."""
         self.buffer.add(episode)
+        self._view_episodes()
         self.sampler.update(self)
 
-    @property
-    def episodes(self) -> TensorDict:
-        """The stored episodes [N], oldest first only until the replay has wrapped; a view, not a copy."""
-        return self.buffer.storage[: len(self)]
+    def _view_episodes(self) -> None:
+        # Once, for to cut the storage takes longer than to gather a batch.
+        self.episodes = self.buffer.storage[: len(self)]
 
     @property
     def newest(self) -> int:
@@ -89,7 +92,7 @@ class EpisodeReplay:
         return {
             "capacity": self.capacity,
             "horizon": self.horizon,
-            "episodes": {key: value.clone() for key, value in self.episodes.items()} if len(self) else {},
+            "episodes": {key: value.clone() for key, value in self.episodes.items()},
             "cursor": self.buffer.writer._cursor,
             "sampler": self.sampler.state_dict(),
             "generator": self.generator.get_state(),
@@ -107,5 +110,6 @@ class EpisodeReplay:
         if episodes:
             self.buffer.extend(TensorDict(episodes, batch_size=[len(episodes["action"])]))
             self.buffer.writer._cursor = state["cursor"]
+            self._view_episodes()
         self.sampler.load_state_dict(state["sampler"])
         self.generator.set_state(state["generator"])

@@ -109,7 +109,7 @@ def test_a_checkpoint_of_other_layers_is_refused_naming_both(tmp_path, last, cap
 
 def test_a_checkpoint_of_another_model_is_refused_naming_the_parameter(tmp_path, last, capsys):
     message = refuses(capsys, tmp_path, last, "--model.init_args.dynamics.init_args.members=2")
-    assert "dynamics.networks.biases.0 has shape [1, 1, 16]; allowed: [2, 1, 16]" in message
+    assert "dynamics.networks.layers.0.bias has shape [1, 1, 16]; allowed: [2, 1, 16]" in message
 
 
 def test_a_checkpoint_of_another_replay_is_refused(tmp_path, last, capsys):
