@@ -33,15 +33,14 @@ from mher_pl.collect import EpisodeCollector, SeededEpisodes
 from mher_pl.data import GoalDataModule
 from mher_pl.envs import make, make_vec
 from mher_pl.mher import MHER
-from mher_pl.replay import EpisodeReplay
 
 ROOT = Path(__file__).parent.parent
 BARE_UPDATES = 5  # of an epoch
-EPOCHS = 10  # of a learner before it is timed, and to average over: one of them draws a picture
+EPOCHS = 10  # to average over: one of them draws a picture
 TASKS = "point2d", "four_room", "reacher", "sawyer", "fetch"
 PARTS = (  # of an epoch, and the methods that are their whole work
     ("collect", GoalDataModule, "collect"),
-    ("sample", EpisodeReplay, "sample"),
+    ("sample", GoalDataModule, "replayed"),
     ("update", MHER, "training_step"),
     ("hooks", LightningOptimizer, "step"),  # of callbacks, around those steps of an update that Lightning counts
     ("update", torch.optim.Adam, "step"),
@@ -280,14 +279,16 @@ def main() -> None:
     torch.set_num_threads(1)
     report = Report(args.out, quick=quick)
     paper = protocol("fetch")
-    evaluated = 25 if quick else paper["evaluation"]
+    evaluated = 25 if quick else paper["evaluation"]  # episodes, of which an evaluation that is timed has so many
+    within = 5 if quick else paper["evaluation"]  # and one in a run
 
     with tempfile.TemporaryDirectory() as folder:
         # Ten epochs, after which the arm moves as in most of a run: physics costs more where it flails. The first
         # picture, whose fonts take a second to load, is drawn here and not in an epoch that is timed.
-        options = settings(folder, EPOCHS) | {"evaluation.episodes": 1}
-        learners = {name: Learner(name, options) for name in ("mher", "her", "ddpg")}
-    mher = learners["mher"]
+        epochs = 3 if quick else 10
+        few = {"evaluation.episodes": 1, "relabel_goals.every_n_epochs": epochs}
+        mher = Learner("mher", settings(folder, epochs) | few)
+        learners = {"mher": mher} | {name: Learner(name, settings(folder, 1) | few) for name in ("her", "ddpg")}
     updates = report.values["updates_per_second"] = updates_per_second(learners, 3.0 if quick else 30.0)
     report.table("Updates per second on FetchReach, batches of 64, from medians.", "CPU", updates)
     if torch.cuda.is_available():
@@ -303,23 +304,24 @@ def main() -> None:
     report.table(f"Evaluation of {evaluated} FetchReach episodes, medians of {rounds}.", "", {"evaluation": evaluate})
 
     tasks = [task for task in envs.TARGETS if not quick or not task.startswith(("FetchP", "FetchS"))]
-    steps = {task: envs.measure(task, 100, 1.0 if quick else 6.0) for task in tasks}
+    copies = 25 if quick else 100
+    steps = {task: envs.measure(task, copies, 1.0 if quick else 6.0) for task in tasks}
     report.values["environment_steps"] = steps
     columns = {
         "single": "single_steps_per_second",
-        "batch of 100": "steps_per_second",
-        "physics floor of 100": "floor_steps_per_second",
-        "`SyncVectorEnv` of 100": "sync_steps_per_second",
+        f"batch of {copies}": "steps_per_second",
+        f"physics floor of {copies}": "floor_steps_per_second",
+        f"`SyncVectorEnv` of {copies}": "sync_steps_per_second",
     }
     rows = {task: {name: row[key] for name, key in columns.items()} for task, row in steps.items()}
     report.table("Environment steps per second, from medians.", "task", rows)
 
-    split = partial(epoch_split, epochs=EPOCHS, **{"evaluation.episodes": evaluated})
+    split = partial(epoch_split, epochs=EPOCHS, **{"evaluation.episodes": within})
     splits = {task: split(task) for task in (("point2d", "fetch") if quick else TASKS)}
     report.values["epoch_ms"] = splits
     caption = (
         f"Milliseconds of an epoch by part, means of {EPOCHS} epochs behind the first, one with a picture; "
-        f"{evaluated} evaluation episodes. The hooks are what Lightning calls around an optimiser's step; the rest is "
+        f"{within} evaluation episodes. The hooks are what Lightning calls around an optimiser's step; the rest is "
         "its loops, the progress bar and other callbacks. They, the log and the checkpoint are what is added to an "
         "update, beside the bare products of one in the same epochs. The checkpoint is its copy; written it is beside "
         "the next epoch, to whose parts that counts."
@@ -327,7 +329,8 @@ def main() -> None:
     report.table(caption, "task", splits)
 
     start = start_up(1 if quick else 3)
-    short = [fit("fetch", **{"trainer.max_epochs": 1}) for _ in range(1 if quick else 3)]
+    one = {"trainer.max_epochs": 1, "evaluation.episodes": within}
+    short = [fit("fetch", **one) for _ in range(1 if quick else 3)]
     for name, point in (("first environment step", "first_step"), ("first training step", "first_training_step")):
         start[name] = statistics.median(run[point] for run in short)
     report.values["start_up_s"] = start
@@ -340,9 +343,9 @@ def main() -> None:
     memory = report.values["memory"] = memory | bytes_per_transition(mher)
     report.table("Memory on FetchReach.", "", {"memory": memory})
 
-    if quick:  # a process of one epoch, and as many more as were timed above, with all their evaluation episodes
-        more = splits["fetch"]["total"] + (paper["evaluation"] / evaluated - 1) * splits["fetch"]["evaluate"]
-        seconds = short[0]["end"] + (paper["epochs"] - 1) * more / 1e3
+    if quick:  # a process of one epoch, and as many more as were timed above, with all the evaluation episodes
+        more = evaluate["seconds"] * paper["evaluation"] / evaluated - splits["fetch"]["evaluate"] / 1e3
+        seconds = short[0]["end"] + (paper["epochs"] - 1) * splits["fetch"]["total"] / 1e3 + paper["epochs"] * more
         episodes = paper["warmup"] + paper["epochs"] * (paper["training"] + paper["evaluation"])
         floor = episodes * paper["horizon"] / evaluate["physics steps/s"]
         fits = {"FetchReach": seconds, "its physics floor": floor, "FetchReach over its floor": seconds / floor}

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch import Tensor
 
 from mher_pl.checkpoint import link_file
 
@@ -62,6 +64,11 @@ class RunCheckpoint(ModelCheckpoint):
             if self.monitor in candidates:
                 self._save_topk_checkpoint(trainer, candidates)
             self._save_last_checkpoint(trainer, candidates)
+
+    def _monitor_candidates(self, trainer: Trainer) -> dict[str, Tensor]:
+        """Return what decides and names a checkpoint; the base class copies all metrics, which takes its time."""
+        metrics = {key: value for key, value in trainer.callback_metrics.items() if key == self.monitor}
+        return metrics | {"epoch": torch.tensor(trainer.current_epoch), "step": torch.tensor(trainer.global_step)}
 
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
         self._names_best = filepath != self.last_path

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from tensordict import TensorDict
 from torch import Tensor, nn
 
@@ -119,13 +120,22 @@ class Agent(LightningModule, ABC):
         """Take the gradient of `loss` for the optimiser's own parameters alone, the mean over data-parallel workers.
 
         The step is the caller's. `manual_backward` would go through the hooks of all callbacks twice, which with
-        networks this small takes as long as a layer; callbacks are told of the steps that Lightning counts alone.
+        networks this small takes as long as a layer.
         """
         parameters = optimizer.param_groups[0]["params"]
         for parameter in parameters:
             parameter.grad = None
         loss.backward(inputs=parameters)
         average_gradients(self.trainer, parameters)
+
+    def counted_optimizer(self) -> LightningOptimizer:
+        """Return the actor's optimiser in Lightning's wrapper, for the last step of an episode.
+
+        Lightning counts that step (`global_step`, `max_steps`) and tells callbacks of it; to do so for each step of an
+        update would take a fifth as long as the step.
+        """
+        optimizers = self.optimizers()
+        return optimizers[0] if isinstance(optimizers, list) else optimizers
 
     def make_optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
         """Create Adam; fused, because with networks this small the calls cost more than the arithmetic."""

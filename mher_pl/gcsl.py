@@ -50,12 +50,14 @@ class GCSL(Agent):
 
     def training_step(self, batches: list[TensorDict], batch_idx: int) -> dict[str, Tensor]:
         """Learn from the batches replayed after an episode."""
-        optimizer = self.optimizers()
+        optimizer = self.optimizers(use_pl_optimizer=False)
         learned = []
         for batch in batches:
             relabelled = self.relabel(batch, self, self.generator)
             loss = self.imitation_loss(relabelled)
             self.minimize(optimizer, loss)
+            if len(learned) == len(batches) - 1:
+                optimizer = self.counted_optimizer()
             optimizer.step()
             self.check_finite({"train/imitation_loss": loss})
             learned.append(relabelled)

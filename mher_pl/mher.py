@@ -109,9 +109,7 @@ class MHER(Agent):
 
     def training_step(self, batches: list[TensorDict], batch_idx: int) -> dict[str, Tensor]:
         """Learn from the batches replayed after an episode: the inner part of Algorithm 1, lines 7 to 24."""
-        # Lightning counts the actor's steps alone, so that its `global_step` is the number of batches learned from.
-        actor_optimizer, *_ = self.optimizers()
-        _, critic_optimizer, *_ = self.optimizers(use_pl_optimizer=False)
+        actor_optimizer, critic_optimizer, *_ = self.optimizers(use_pl_optimizer=False)
         learned = []
         for batch in batches:  # line 7
             model_loss = self.fit_dynamics(batch)  # line 8
@@ -124,6 +122,8 @@ class MHER(Agent):
             self.minimize(critic_optimizer, critic_loss)
             self.minimize(actor_optimizer, actor_loss)
             critic_optimizer.step()
+            if len(learned) == len(batches) - 1:
+                actor_optimizer = self.counted_optimizer()
             actor_optimizer.step()
 
             self.batches += 1

@@ -157,10 +157,10 @@ class TestTrainingStep:
             cli.trainer.fit(cli.model, cli.datamodule)
             assert len(count) == 2 + 5 * updates  # 2 in the small warm-up
 
-    def test_lightnings_global_step_is_the_number_of_batches_learned_from(self, build):
-        cli = build("point2d", **TINY)
+    def test_lightnings_global_step_is_the_number_of_episodes(self, build):
+        cli = build("point2d", **TINY | {"data.episodes_per_epoch": 2})
         cli.trainer.fit(cli.model, cli.datamodule)
-        assert cli.trainer.global_step == cli.model.batches == 5
+        assert (cli.trainer.global_step, cli.model.batches) == (2, 10)
 
     def test_both_gradients_are_taken_before_either_is_applied(self, build):
         cli = build("point2d", **TINY)

@@ -93,7 +93,7 @@ def test_an_epoch_cut_short_by_the_trainer_is_followed_by_a_whole_new_one(tmp_pa
 
 def test_a_run_cut_within_an_epoch_by_the_trainer_goes_on_with_whole_epochs(tmp_path):
     episodes = "--data.episodes_per_epoch=2"
-    steps = "--trainer.max_steps=5"  # batches learned from, five an episode
+    steps = "--trainer.max_steps=1"  # a step is an episode
     assert fit(tmp_path, episodes, steps, epochs=3) == 0
     assert fit(tmp_path, episodes, RESUME, epochs=3) == 0
     assert state(run_folder(tmp_path))["/GoalDataModule/env_steps"] == 700  # one episode, then two epochs of two
