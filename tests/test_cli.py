@@ -249,6 +249,15 @@ def test_help_loads_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True).returncode == 0
 
 
+def test_the_program_does_without_scipy_signal_which_whoever_wants_it_still_gets():
+    code = (
+        "import sys; from mher_pl.__main__ import main; assert main(['validate', '--config', 'none.yaml']) == 2; "
+        "assert 'torchmetrics' in sys.modules and 'scipy.signal' not in sys.modules; "
+        "from scipy.signal import find_peaks; from torchmetrics import MeanMetric"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 def test_a_real_process_ends_quietly_with_success_rate_and_folder(tmp_path):
     small = [f"--{key}={value}" for key, value in SMALL.items() if key != "trainer.enable_progress_bar"]
     command = [sys.executable, "-m", "mher_pl", "fit", "--config", POINT2D, *small, "--trainer.default_root_dir=runs"]
