@@ -125,9 +125,8 @@ class GoalDataModule(LightningDataModule):
             agent.track({"train/success_rate": torch.tensor(float(self.collector.env.is_success), device=agent.device)})
 
     def replayed(self) -> list[TensorDict]:
-        """Sample the batches to learn from after an episode, in one go: one by one would take twice as long."""
-        rows = self.replay.sample(self.batches_per_episode * self.batch_size)
-        return list(rows.split(self.batch_size))
+        """Sample the batches to learn from after an episode."""
+        return [self.replay.sample(self.batch_size) for _ in range(self.batches_per_episode)]
 
     def train_dataloader(self) -> EpisodeBatches:
         """Return the epoch's episodes."""

@@ -85,5 +85,5 @@ class EnsembleDynamics(nn.Module):
         gradients = [parameter.grad for parameter in parameters]
         norms = [torch.linalg.vector_norm(gradient, dim=(1, 2)) for gradient in gradients]  # of [E]
         norm = torch.stack(norms).norm(dim=0)  # [E]
-        scale = (self.max_grad_norm / norm.clamp_min(1e-12)).clamp_max(1.0)
+        scale = (self.max_grad_norm / norm).clamp_max(1.0)  # 1 also where there is no gradient
         torch._foreach_mul_(gradients, [scale.view(-1, 1, 1)] * len(gradients))

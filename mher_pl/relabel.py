@@ -132,12 +132,12 @@ class ModelBased(Relabel):
         steps, order = steps.sort(descending=True)
         state, goal = state[order], goal[order]
         going = (steps > torch.arange(self.steps, device=steps.device).unsqueeze(-1)).sum(dim=1)  # [n] rows still going
-        shape = self.steps, len(batch), agent.task.action_size
-        noises = self.noise * torch.randn(shape, generator=generator, device=state.device)
-        for k, noise in zip(going.tolist(), noises, strict=True):
+        for k in going.tolist():
             if k == 0:
                 break
-            action = (agent.target_act(state[:k], goal[:k]) + noise[:k]).clamp(-1.0, 1.0)
+            action = agent.target_act(state[:k], goal[:k])
+            noise = torch.randn(action.shape, generator=generator, device=action.device)
+            action = (action + self.noise * noise).clamp(-1.0, 1.0)
             state = torch.cat([agent.dynamics(state[:k], action), state[k:]])
         return agent.task.phi(state)[order.argsort()]
 
