@@ -68,15 +68,18 @@ class EnsembleDynamics(nn.Module):
         change = self.networks(inputs).mean(dim=0)  # [B, obs]
         return state + self.change_normalizer.inverse(change)
 
-    def loss(self, batch: TensorDict) -> Tensor:
-        """Mean absolute error of the normalised change of state.
+    def examples(self, batch: TensorDict) -> tuple[Tensor, Tensor]:
+        """Return the normalised inputs [B, obs + action] and changes of state [B, obs] of a batch."""
+        state, next_state = batch["observation"], batch["next", "observation"]
+        inputs = self.input_normalizer(torch.cat([state, batch["action"]], dim=-1))
+        return inputs, self.change_normalizer(next_state - state)
+
+    def loss(self, inputs: Tensor, change: Tensor) -> Tensor:
+        """Mean absolute error on `examples`: inputs [B, obs + action] and changes of state [B, obs], normalised.
 
         Eq. 4 has the squared error; the authors' program, and we, the absolute one. Summed over the members, so that
         each has the gradient it would have alone; what keeps them different is their initial weights.
         """
-        state, next_state = batch["observation"], batch["next", "observation"]
-        inputs = self.input_normalizer(torch.cat([state, batch["action"]], dim=-1))  # [B, obs + action]
-        change = self.change_normalizer(next_state - state)  # [B, obs]
         predicted = self.networks(inputs)  # [E, B, obs]
         return self.members * F.l1_loss(predicted, change.expand_as(predicted))
 

@@ -56,7 +56,7 @@ class GCSL(Agent):
             relabelled = self.relabel(batch, self, self.generator)
             loss = self.imitation_loss(relabelled)
             self.minimize(optimizer, loss)
-            if len(learned) == len(batches) - 1:
+            if len(learned) == len(batches) - 1:  # the episode's last batch
                 optimizer = self.counted_optimizer()
             optimizer.step()
             self.check_finite({"train/imitation_loss": loss})

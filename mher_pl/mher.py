@@ -122,7 +122,7 @@ class MHER(Agent):
             self.minimize(critic_optimizer, critic_loss)
             self.minimize(actor_optimizer, actor_loss)
             critic_optimizer.step()
-            if len(learned) == len(batches) - 1:
+            if len(learned) == len(batches) - 1:  # the episode's last batch
                 actor_optimizer = self.counted_optimizer()
             actor_optimizer.step()
 
@@ -137,18 +137,19 @@ class MHER(Agent):
         """Update the dynamics model with the batch (line 8) and return its last loss by name."""
         if self.dynamics is None or self.dynamics.updates_per_batch == 0:
             return {}
-        for _ in range(self.dynamics.updates_per_batch):
-            loss = self.update_dynamics(batch)
+        loss = self.update_dynamics(batch, self.dynamics.updates_per_batch)
         self.track({"train/model_loss": loss})
         return {"train/model_loss": loss}
 
-    def update_dynamics(self, batch: TensorDict) -> Tensor:
-        """Take one gradient step of the dynamics model (Eq. 4) and return the members' mean loss."""
+    def update_dynamics(self, batch: TensorDict, steps: int = 1) -> Tensor:
+        """Take gradient steps of the dynamics model (Eq. 4) and return the members' mean loss before the last."""
         *_, optimizer = self.optimizers(use_pl_optimizer=False)
-        loss = self.dynamics.loss(batch)
-        self.minimize(optimizer, loss)
-        self.dynamics.clip_gradients(optimizer.param_groups[0]["params"])
-        optimizer.step()
+        inputs, change = self.dynamics.examples(batch)
+        for _ in range(steps):
+            loss = self.dynamics.loss(inputs, change)
+            self.minimize(optimizer, loss)
+            self.dynamics.clip_gradients(optimizer.param_groups[0]["params"])
+            optimizer.step()
         return loss.detach() / self.dynamics.members
 
     def critic_loss(self, batch: TensorDict) -> Tensor:

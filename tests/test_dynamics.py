@@ -54,7 +54,7 @@ def test_the_loss_is_the_members_summed_mean_absolute_error_of_the_normalised_ch
     for layer in dynamics.networks.layers[::2]:
         layer.weight.data.zero_()  # every member predicts no change at all, that is the mean one
     change = dynamics.change_normalizer(batch["next", "observation"] - batch["observation"])
-    assert dynamics.loss(batch).item() == pytest.approx(3 * change.abs().mean().item())
+    assert dynamics.loss(*dynamics.examples(batch)).item() == pytest.approx(3 * change.abs().mean().item())
 
 
 def test_it_learns_the_change_of_state():
@@ -64,7 +64,7 @@ def test_it_learns_the_change_of_state():
     before = (dynamics(batch["observation"], batch["action"]) - batch["next", "observation"]).abs().mean()
     for _ in range(200):
         optimizer.zero_grad()
-        dynamics.loss(batch).backward()
+        dynamics.loss(*dynamics.examples(batch)).backward()
         dynamics.clip_gradients(list(dynamics.parameters()))
         optimizer.step()
     after = (dynamics(batch["observation"], batch["action"]) - batch["next", "observation"]).abs().mean()
@@ -76,14 +76,14 @@ def test_members_start_and_stay_different():
     first = dynamics.networks.layers[0].weight
     assert not torch.equal(first[0], first[1])
     batch = transitions(16)
-    observed(dynamics, batch).loss(batch).backward()
+    observed(dynamics, batch).loss(*dynamics.examples(batch)).backward()
     assert not torch.equal(first.grad[0], first.grad[1])
 
 
 def test_each_members_gradient_is_clipped_to_the_norm():
     dynamics = make(max_grad_norm=0.01)
     batch = transitions(16)
-    observed(dynamics, batch).loss(batch).backward()
+    observed(dynamics, batch).loss(*dynamics.examples(batch)).backward()
     raw = [parameter.grad.clone() for parameter in dynamics.parameters()]
     dynamics.clip_gradients(list(dynamics.parameters()))
     for member in range(3):
@@ -97,7 +97,7 @@ def test_each_members_gradient_is_clipped_to_the_norm():
 def test_a_small_gradient_is_left_alone():
     dynamics = make(max_grad_norm=1e6)
     batch = transitions(16)
-    observed(dynamics, batch).loss(batch).backward()
+    observed(dynamics, batch).loss(*dynamics.examples(batch)).backward()
     raw = [parameter.grad.clone() for parameter in dynamics.parameters()]
     dynamics.clip_gradients(list(dynamics.parameters()))
     assert all(torch.equal(p.grad, gradient) for p, gradient in zip(dynamics.parameters(), raw, strict=True))

@@ -141,8 +141,8 @@ class TestTrainingStep:
 
     def test_fits_the_model_on_the_batch_as_replayed(self, build):
         seen, cli = [], build("point2d", "algorithms/mbpo_her", **TINY)
-        loss = cli.model.dynamics.loss
-        cli.model.dynamics.loss = lambda batch: seen.append(batch) or loss(batch)
+        examples = cli.model.dynamics.examples
+        cli.model.dynamics.examples = lambda batch: seen.append(batch) or examples(batch)
         cli.trainer.fit(cli.model, cli.datamodule)
         states = cli.datamodule.replay.episodes["observation"].flatten(0, 1)
         for batch in seen:
@@ -152,8 +152,8 @@ class TestTrainingStep:
         for updates in (0, 3):
             own = {"model.init_args.dynamics.init_args.updates_per_batch": updates}
             cli, count = build("point2d", **TINY | own), []
-            update = cli.model.update_dynamics
-            cli.model.update_dynamics = lambda batch, update=update, count=count: count.append(1) or update(batch)
+            loss = cli.model.dynamics.loss
+            cli.model.dynamics.loss = lambda *args, loss=loss, count=count: count.append(1) or loss(*args)
             cli.trainer.fit(cli.model, cli.datamodule)
             assert len(count) == 2 + 5 * updates  # 2 in the small warm-up
 
