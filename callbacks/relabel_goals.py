@@ -22,7 +22,14 @@ class RelabelGoalLogger(Callback):
     def __init__(self, every_n_epochs: int) -> None:
         require_int("relabel_goals.every_n_epochs", every_n_epochs, 0)
         self.every_n_epochs = every_n_epochs
-        self.picture: GoalPicture | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: Agent) -> None:
+        """Prepare the pictures, with room for all goals of the warm-up."""
+        if self.every_n_epochs:
+            self.picture = GoalPicture()
+            episodes = trainer.datamodule.replay.episodes
+            if len(episodes) > 0:
+                self.picture.hold(torch.cat([episodes["achieved_goal"].flatten(0, 1), episodes["desired_goal"]]))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Agent, outputs: dict[str, Tensor], batch: Any, batch_idx: int
@@ -37,11 +44,10 @@ class RelabelGoalLogger(Callback):
             # A generator of its own: looking at the run must not change it.
             generator = torch.Generator(pl_module.device).manual_seed(data.env_steps)
             batch = data.replay.last_episode(torch.Generator().manual_seed(data.env_steps)).to(pl_module.device)
-            self.picture = self.picture or GoalPicture()
-            figure = self.picture.draw(batch, pl_module.relabel(batch, pl_module, generator))
+            image = self.picture.draw(batch, pl_module.relabel(batch, pl_module, generator))
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
-                    logger.experiment.add_figure("relabel/goals", figure, data.env_steps, close=False)
+                    logger.experiment.add_image("relabel/goals", image, data.env_steps, dataformats="HWC")
 
 
 def mean_distance(goals: dict[str, Tensor]) -> Tensor:

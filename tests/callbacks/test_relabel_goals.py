@@ -1,7 +1,7 @@
 import torch
 from tensordict import TensorDict
 
-from callbacks.relabel_goals import mean_distance
+from callbacks.relabel_goals import RelabelGoalLogger, mean_distance
 from mher_pl.goal_picture import GoalPicture
 from tests.events import events, scalars
 
@@ -26,6 +26,15 @@ def test_distance_and_picture_are_logged(build):
     assert [image.step for image in events(cli.trainer.log_dir).Images("relabel/goals")] == [400, 600]
 
 
+def test_the_pictures_have_room_for_the_goals_of_the_warm_up(build):
+    cli = build("point2d", **{"relabel_goals.every_n_epochs": 1, "warmup.episodes": 3})
+    cli.trainer.fit(cli.model, cli.datamodule)
+    (logger,) = (callback for callback in cli.trainer.callbacks if isinstance(callback, RelabelGoalLogger))
+    goals, view = cli.datamodule.replay.episodes["achieved_goal"][:3].flatten(0, 1).numpy(), logger.picture.axes.viewLim
+    assert (goals > view.min).all()
+    assert (goals < view.max).all()
+
+
 def test_goals_for_the_imitation_alone_count_too(build):
     cli = build("point2d", "algorithms/no_mbr", **{"relabel_goals.every_n_epochs": 1})
     cli.trainer.fit(cli.model, cli.datamodule)
@@ -35,7 +44,9 @@ def test_goals_for_the_imitation_alone_count_too(build):
     batch = TensorDict({"desired_goal": desired, "next": {"achieved_goal": achieved}}, [5])
     rows = torch.ones(5, dtype=torch.bool)
     chosen = TensorDict({"desired_goal": desired, "imitation_goal": achieved + 1, "relabelled": rows}, [5])
-    lines = {line.get_label(): line.get_xydata() for line in GoalPicture().draw(batch, chosen).axes[0].lines}
+    picture = GoalPicture()
+    picture.draw(batch, chosen)
+    lines = {line.get_label(): line.get_xydata() for line in picture.axes.lines}
     assert lines["relabelled"].tolist() == (achieved + 1).tolist()
 
 
