@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
 
 @contextmanager
 def _quick_imports() -> Iterator[None]:
-    """Let the libraries be imported in two thirds of the time.
+    """Let the libraries be imported sooner.
 
     They make half a million objects that stay: to search them for garbage again and again, while they are made, during
     the run and at its end, takes a second or two.

@@ -39,7 +39,7 @@ class EpisodeReplay:
         self.sampler.update(self)
 
     def _view_episodes(self) -> None:
-        # Once, for to cut the storage takes longer than to gather a batch.
+        # Once an episode, not once a batch.
         self.episodes = self.buffer.storage[: len(self)]
 
     @property
