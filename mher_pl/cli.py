@@ -32,6 +32,7 @@ from mher_pl.agent import Agent
 from mher_pl.checkpoint import PlainCheckpointIO, read_checkpoint
 from mher_pl.data import GoalDataModule
 from mher_pl.errors import SeedsFailed, UserError, require, require_int
+from mher_pl.logger import RunLogger
 from mher_pl.profiler import NoProfiler
 from mher_pl.run_folder import Place, changes, checkpoint_file, require_writable, sole_writer
 from mher_pl.strategies import SeedParallelStrategy, global_rank, register_strategies
@@ -201,9 +202,8 @@ class MherCLI(LightningCLI):
         atexit.register(remove_if_empty, self.folder)  # where `load` built what was never trained
         arguments: dict[str, Any] = {"default_root_dir": str(self.folder)}
         if config["logger"] is None:
-            # What an interrupted run logged after the checkpoint is hidden in TensorBoard.
-            purge = {"purge_step": self.env_steps + 1} if self.continued else {}
-            arguments["logger"] = TensorBoardLogger(self.folder, "", "", default_hp_metric=False, **purge)
+            # What an interrupted run logged after the checkpoint is hidden.
+            arguments["logger"] = RunLogger(self.folder, self.env_steps + 1 if self.continued else None)
         return arguments
 
     def _find_checkpoint(self, config: dict[str, Any], claim: bool) -> None:
