@@ -39,8 +39,9 @@ class Evaluation(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Agent) -> None:
         """Forget the last evaluation: an epoch without one has no success rate."""
-        for name in [name for name in trainer.callback_metrics if name.startswith("eval/")]:
-            del trainer.callback_metrics[name]
+        metrics = trainer.callback_metrics  # puts them together anew at every access
+        for name in [name for name in metrics if name.startswith("eval/")]:
+            del metrics[name]
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Evaluate, and log in `fit` or print a table in `validate` and `test`."""

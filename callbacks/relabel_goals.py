@@ -52,5 +52,6 @@ class RelabelGoalLogger(Callback):
 
 def mean_distance(goals: dict[str, Tensor]) -> Tensor:
     """Return the mean distance [] between original and relabelled goals, over the rows and then over the batches."""
-    distance = (goals["relabelled_goal"] - goals["original_goal"]).norm(dim=-1) * goals["relabelled"]  # [N, B]
+    distance = torch.linalg.vector_norm(goals["relabelled_goal"] - goals["original_goal"], dim=-1)  # [N, B]
+    distance = distance * goals["relabelled"]
     return (distance.sum(dim=-1) / goals["relabelled"].sum(dim=-1).clamp_min(1)).mean()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from itertools import islice
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -160,10 +162,14 @@ class Agent(LightningModule, ABC):
         """Log the epoch's means of all tracked scalars, over all workers, against environment steps."""
         # The epoch is over, also where the trainer cut it short: what is saved from here on goes on with the next one.
         self.trainer.datamodule.position = 0
-        reduce = self.trainer.strategy.reduce
-        means = {key: reduce(torch.stack(values).mean()).item() for key, values in self.tracked.items()}
+        tracked = torch.stack([value for values in self.tracked.values() for value in values])
+        values = iter(self.trainer.strategy.reduce(tracked).tolist())  # the only sync
+        means = {key: fmean(islice(values, len(kept))) for key, kept in self.tracked.items()}
         self.tracked.clear()
         self.trainer.datamodule.log_metrics(means)
+
+    def on_validation_model_zero_grad(self) -> None:
+        """Leave gradients as they are: `minimize` takes each anew."""
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Leave the work to the `Evaluation` callback: episodes are no batches."""
