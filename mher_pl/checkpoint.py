@@ -52,7 +52,7 @@ class PlainCheckpointIO(CheckpointIO):
         Raises:
             UserError: not beside training, the file cannot be written.
         """
-        self.do(write_checkpoint, _copy(checkpoint), path)
+        self.do(_write_copy, _copy(checkpoint), path)
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Delete a checkpoint if it is there."""
@@ -96,42 +96,65 @@ def _call_all(tasks: list[Callable[[], None]]) -> None:
         task()
 
 
-@torch.no_grad()
-def _copy(data: Any) -> Any:
-    """Copy plain data, so that training can go on with its own.
+class _Joined:
+    """Tensors of one kind that get a storage in common, and in a copied structure the place of each of them."""
+
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] = []
+
+    @torch.no_grad()
+    def copy(self) -> None:
+        """Copy the numbers."""
+        self._numbers = torch.cat([tensor.flatten() for tensor in self.tensors])
+
+    def parts(self) -> Iterator[Tensor]:
+        """Return the copies in order."""
+        return iter(_unflatten_dense_tensors(self._numbers, self.tensors))
+
+
+def _copy(data: Any) -> Callable[[], Any]:
+    """Copy plain data, so that training can go on with its own, and return what puts the copy together.
 
     Numbers of one kind share a storage in the copy: a file of few pieces takes less of the processor's time to write.
     After a resume the optimisers' moments are parts of such a storage, which written as they are would bring it along.
     Integers have their own, for `set_state` takes a generator's state from the beginning of its storage.
     """
-    tensors: dict[tuple, list[Tensor]] = defaultdict(list)
+    joined: dict[tuple, _Joined] = defaultdict(_Joined)
 
-    def gather(tensor: Tensor) -> None:
-        if tensor.is_floating_point():
-            tensors[tensor.dtype, tensor.device].append(tensor)
+    def take(tensor: Tensor) -> Tensor | _Joined:
+        if not tensor.is_floating_point():
+            return tensor.clone()
+        own = joined[tensor.dtype, tensor.device]
+        own.tensors.append(tensor)
+        return own
 
-    def copy(tensor: Tensor) -> Tensor:
-        return next(copies[tensor.dtype, tensor.device]) if tensor.is_floating_point() else tensor.clone()
+    structure = _map_values(data, Tensor, take)
+    for own in joined.values():
+        own.copy()
 
-    _map_tensors(data, gather)
-    copies = {}
-    for kind, own in tensors.items():
-        copies[kind] = iter(_unflatten_dense_tensors(torch.cat([one.flatten() for one in own]), own))
-    return _map_tensors(data, copy)
+    def put_together() -> Any:
+        parts = {own: own.parts() for own in joined.values()}
+        return _map_values(structure, _Joined, lambda own: next(parts[own]))
+
+    return put_together
 
 
-def _map_tensors(data: Any, function: Callable[[Tensor], Any]) -> Any:
-    """Return plain data with `function` of each of its tensors in the tensor's place.
+def _map_values(data: Any, kind: type, function: Callable[[Any], Any]) -> Any:
+    """Return plain data with `function` of each value of a kind in the value's place.
 
     Lightning's `apply_to_collection` takes thrice as long, and every epoch's training would wait for it.
     """
     if isinstance(data, dict):
-        return {key: _map_tensors(value, function) for key, value in data.items()}
-    if isinstance(data, Tensor):
+        return {key: _map_values(value, kind, function) for key, value in data.items()}
+    if isinstance(data, kind):
         return function(data)
     if isinstance(data, list | tuple):
-        return type(data)(_map_tensors(value, function) for value in data)
+        return type(data)(_map_values(value, kind, function) for value in data)
     return data
+
+
+def _write_copy(copy: Callable[[], Any], path: str | Path) -> None:
+    write_checkpoint(copy(), path)
 
 
 def write_checkpoint(checkpoint: dict[str, Any], path: str | Path) -> None:
