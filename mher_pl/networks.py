@@ -20,19 +20,27 @@ class BatchedLinear(nn.Module):
         return torch.baddbmm(self.bias, inputs, self.weight)
 
 
-def mlp(sizes: Sequence[int], members: int | None = None) -> nn.Sequential:
-    """Build fully connected layers of `sizes` with ReLU between them, Xavier-uniform weights and zero biases.
+class MLP(nn.Sequential):
+    """Fully connected layers of `sizes` with ReLU between them, Xavier-uniform weights and zero biases.
 
     With `members` every layer is that many.
     """
-    layers: list[nn.Module] = []
-    for shape in pairwise(sizes):
-        linear = nn.Linear(*shape) if members is None else BatchedLinear(members, *shape)
-        for weight in linear.weight.data.view(-1, *linear.weight.shape[-2:]):
-            nn.init.xavier_uniform_(weight)
-        nn.init.zeros_(linear.bias)
-        layers += [linear, nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers[:-1])
+
+    def __init__(self, sizes: Sequence[int], members: int | None = None) -> None:
+        super().__init__()
+        for shape in pairwise(sizes):
+            layer = nn.Linear(*shape) if members is None else BatchedLinear(members, *shape)
+            for weight in layer.weight.data.view(-1, *layer.weight.shape[-2:]):
+                nn.init.xavier_uniform_(weight)
+            nn.init.zeros_(layer.bias)
+            self.append(layer)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map inputs [..., in] to outputs [..., out]."""
+        *hidden, last = self
+        for layer in hidden:
+            inputs = layer(inputs).relu_()  # not a module, whose call takes longer than the function
+        return last(inputs)
 
 
 class Actor(nn.Module):
@@ -40,7 +48,7 @@ class Actor(nn.Module):
 
     def __init__(self, input_size: int, action_size: int, hidden_sizes: Sequence[int]) -> None:
         super().__init__()
-        self.layers = mlp([input_size, *hidden_sizes, action_size])
+        self.layers = MLP([input_size, *hidden_sizes, action_size])
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map normalised observations and goals [B, obs + goal] to actions [B, action]."""
@@ -52,7 +60,7 @@ class Critic(nn.Module):
 
     def __init__(self, input_size: int, action_size: int, hidden_sizes: Sequence[int]) -> None:
         super().__init__()
-        self.layers = mlp([input_size + action_size, *hidden_sizes, 1])
+        self.layers = MLP([input_size + action_size, *hidden_sizes, 1])
 
     def forward(self, inputs: Tensor, action: Tensor) -> Tensor:
         """Map normalised observations and goals [B, obs + goal] and actions [B, action] to values [B]."""
@@ -65,7 +73,7 @@ class Ensemble(nn.Module):
     def __init__(self, members: int, sizes: Sequence[int]) -> None:
         super().__init__()
         self.members = members
-        self.layers = mlp(sizes, members)
+        self.layers = MLP(sizes, members)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Run every member on the same inputs [B, in] and return [E, B, out]."""

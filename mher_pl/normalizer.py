@@ -38,7 +38,7 @@ class Normalizer(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Normalise vectors [..., size]."""
-        return ((vectors - self.mean) / self.std).clamp(-self.clip, self.clip)
+        return (vectors - self.mean).div_(self.std).clamp_(-self.clip, self.clip)
 
     def inverse(self, vectors: Tensor) -> Tensor:
         """Undo the shift and scale of normalised vectors [..., size]."""
