@@ -325,8 +325,8 @@ def main() -> None:
         f"Milliseconds of an epoch by part, means of {EPOCHS} epochs behind the first, one with a picture; "
         f"{within} evaluation episodes. The hooks are what Lightning calls around an optimiser's step; the rest is "
         "its loops, the progress bar and other callbacks. They, the log and the checkpoint are what is added to an "
-        "update, beside the bare products of one in the same epochs. The checkpoint is its copy; written it is beside "
-        "the next epoch, to whose parts that counts."
+        "update, beside the bare products of one in the same epochs. The checkpoint is the copy of its numbers; it is "
+        "put together and written beside the next epoch, to whose parts that counts."
     )
     report.table(caption, "task", splits)
 

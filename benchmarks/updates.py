@@ -16,7 +16,7 @@ from mher_pl.agent import Agent
 from mher_pl.cli import load
 from mher_pl.envs import make
 from mher_pl.mher import MHER
-from mher_pl.networks import Actor, Critic, Ensemble
+from mher_pl.networks import Actor, BatchedLinear, Critic, Ensemble
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -107,8 +107,9 @@ class BareUpdate:
 def _layer_sizes(network: torch.nn.Module) -> list[int]:
     """Return [in, hidden ..., out] of a plain network or of an ensemble's members."""
     if hasattr(network, "layers"):
-        return [network.layers[0].in_features, *(layer.out_features for layer in network.layers)]
-    weights = [layer.weight for layer in network.networks.layers]
+        linears = [layer for layer in network.layers if isinstance(layer, torch.nn.Linear)]
+        return [linears[0].in_features, *(linear.out_features for linear in linears)]
+    weights = [layer.weight for layer in network.networks.layers if isinstance(layer, BatchedLinear)]
     return [weights[0].shape[1], *(weight.shape[2] for weight in weights)]
 
 

@@ -11,9 +11,9 @@ from mher_pl.agent import Agent
 class Timing(Callback):
     """Log the seconds of each epoch spent on collecting, updating and evaluating, as `time/*`.
 
-    `time/other` is the rest: logging, pictures, the copy of a checkpoint, which is written beside the next epoch, and
-    Lightning itself. It is measured from the end of one epoch's log to the next, so that a checkpoint counts to the
-    epoch after it. `time/wall` is the time since the run began.
+    `time/other` is the rest: logging, pictures, the copy of a checkpoint's numbers, which is put together and written
+    beside the next epoch, and Lightning itself. It is measured from the end of one epoch's log to the next, so that a
+    checkpoint counts to the epoch after it. `time/wall` is the time since the run began.
     """
 
     def __init__(self) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from itertools import islice
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -146,7 +144,10 @@ class Agent(LightningModule, ABC):
     # Logging
 
     def track(self, values: dict[str, Tensor]) -> None:
-        """Keep detached scalars; their means over the epoch are logged at its end, without a sync before."""
+        """Keep detached scalars; their means over the epoch are logged at its end, without a sync before.
+
+        They lie on the agent's device, and all data-parallel workers track the same keys in the same order.
+        """
         for key, value in values.items():
             self.tracked.setdefault(key, []).append(value.detach())
 
@@ -162,9 +163,8 @@ class Agent(LightningModule, ABC):
         """Log the epoch's means of all tracked scalars, over all workers, against environment steps."""
         # The epoch is over, also where the trainer cut it short: what is saved from here on goes on with the next one.
         self.trainer.datamodule.position = 0
-        tracked = torch.stack([value for values in self.tracked.values() for value in values])
-        values = iter(self.trainer.strategy.reduce(tracked).tolist())  # the only sync
-        means = {key: fmean(islice(values, len(kept))) for key, kept in self.tracked.items()}
+        means = torch.stack([torch.stack(values).mean() for values in self.tracked.values()])
+        means = dict(zip(self.tracked, self.trainer.strategy.reduce(means).tolist(), strict=True))
         self.tracked.clear()
         self.trainer.datamodule.log_metrics(means)
 

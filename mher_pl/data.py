@@ -139,7 +139,7 @@ class GoalDataModule(LightningDataModule):
     test_dataloader = val_dataloader
 
     def log_metrics(self, metrics: dict[str, float]) -> None:
-        """Log metrics against environment steps, warm-up included; Lightning's own step counts batches."""
+        """Log metrics against environment steps, warm-up included; Lightning's own step counts episodes."""
         for logger in self.trainer.loggers:
             logger.log_metrics(metrics, step=self.env_steps)
 

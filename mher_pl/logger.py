@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
@@ -24,10 +25,24 @@ class RunLogger(TensorBoardLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float | Mapping[str, float]], step: int | None = None) -> None:
-        """Log scalars against `step`; groups of them, each a dictionary, are left to the base class."""
+        """Log scalars against `step`; groups of them, each a dictionary, are left to the base class.
+
+        Raises:
+            ValueError: a metric is no scalar.
+        """
         groups = {tag: value for tag, value in metrics.items() if isinstance(value, Mapping)}
         if groups:
             super().log_metrics(groups, step)
-        scalars = {tag: float(value) for tag, value in metrics.items() if tag not in groups}
-        values = [Summary.Value(tag=tag, simple_value=scalar) for tag, scalar in scalars.items()]
+        values = [
+            Summary.Value(tag=tag, simple_value=_number(tag, value))
+            for tag, value in metrics.items()
+            if tag not in groups
+        ]
         self.experiment._get_file_writer().add_summary(Summary(value=values), step)
+
+
+def _number(tag: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError is that of a tensor of several elements
+        raise ValueError(f"the metric {tag} is {value!r}; allowed: a number, or a tensor of one element") from error

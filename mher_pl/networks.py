@@ -20,27 +20,29 @@ class BatchedLinear(nn.Module):
         return torch.baddbmm(self.bias, inputs, self.weight)
 
 
-class MLP(nn.Sequential):
-    """Fully connected layers of `sizes` with ReLU between them, Xavier-uniform weights and zero biases.
+class Layers(nn.Sequential):
+    """Layers in a row, whose ReLUs are called as functions: as modules they would take half as long again."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Run the layers one after the other."""
+        for layer in self:
+            inputs = inputs.relu_() if isinstance(layer, nn.ReLU) else layer(inputs)
+        return inputs
+
+
+def mlp(sizes: Sequence[int], members: int | None = None) -> Layers:
+    """Build fully connected layers of `sizes` with ReLU between them, Xavier-uniform weights and zero biases.
 
     With `members` every layer is that many.
     """
-
-    def __init__(self, sizes: Sequence[int], members: int | None = None) -> None:
-        super().__init__()
-        for shape in pairwise(sizes):
-            layer = nn.Linear(*shape) if members is None else BatchedLinear(members, *shape)
-            for weight in layer.weight.data.view(-1, *layer.weight.shape[-2:]):
-                nn.init.xavier_uniform_(weight)
-            nn.init.zeros_(layer.bias)
-            self.append(layer)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map inputs [..., in] to outputs [..., out]."""
-        *hidden, last = self
-        for layer in hidden:
-            inputs = layer(inputs).relu_()  # not a module, whose call takes longer than the function
-        return last(inputs)
+    layers: list[nn.Module] = []
+    for shape in pairwise(sizes):
+        linear = nn.Linear(*shape) if members is None else BatchedLinear(members, *shape)
+        for weight in linear.weight.data.view(-1, *linear.weight.shape[-2:]):
+            nn.init.xavier_uniform_(weight)
+        nn.init.zeros_(linear.bias)
+        layers += [linear, nn.ReLU(inplace=True)]
+    return Layers(*layers[:-1])
 
 
 class Actor(nn.Module):
@@ -48,7 +50,7 @@ class Actor(nn.Module):
 
     def __init__(self, input_size: int, action_size: int, hidden_sizes: Sequence[int]) -> None:
         super().__init__()
-        self.layers = MLP([input_size, *hidden_sizes, action_size])
+        self.layers = mlp([input_size, *hidden_sizes, action_size])
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map normalised observations and goals [B, obs + goal] to actions [B, action]."""
@@ -60,7 +62,7 @@ class Critic(nn.Module):
 
     def __init__(self, input_size: int, action_size: int, hidden_sizes: Sequence[int]) -> None:
         super().__init__()
-        self.layers = MLP([input_size + action_size, *hidden_sizes, 1])
+        self.layers = mlp([input_size + action_size, *hidden_sizes, 1])
 
     def forward(self, inputs: Tensor, action: Tensor) -> Tensor:
         """Map normalised observations and goals [B, obs + goal] and actions [B, action] to values [B]."""
@@ -73,7 +75,7 @@ class Ensemble(nn.Module):
     def __init__(self, members: int, sizes: Sequence[int]) -> None:
         super().__init__()
         self.members = members
-        self.layers = MLP(sizes, members)
+        self.layers = mlp(sizes, members)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Run every member on the same inputs [B, in] and return [E, B, out]."""

@@ -42,6 +42,7 @@ def test_what_was_logged_from_the_purge_step_on_is_hidden(tmp_path):
     assert [(event.step, event.value) for event in events(tmp_path).Scalars("return")] == [(1, 1.0), (2, 5.0)]
 
 
-def test_what_is_no_scalar_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="could not convert"):
-        RunLogger(tmp_path).log_metrics({"return": "much"})
+@pytest.mark.parametrize("value", ["much", None, torch.zeros(2)])
+def test_what_is_no_scalar_is_refused_by_name(tmp_path, value):
+    with pytest.raises(ValueError, match="eval/return is"):
+        RunLogger(tmp_path).log_metrics({"train/loss": 1.0, "eval/return": value})
