@@ -316,6 +316,14 @@ def test_every_workers_steps_count_and_one_worker_logs(workers):
     assert [path.name for path in folder.parent.iterdir()] == ["seed_0"]
 
 
+def test_what_is_logged_is_the_mean_over_the_workers(workers):
+    first, second = (torch.load(workers / f"worker_{rank}.pt")["means"] for rank in range(2))
+    assert first.keys() == second.keys()
+    assert first["train/critic_loss"] != second["train/critic_loss"]
+    logged = {tag: value for (tag, step), value in scalars(run_folder(workers)).items() if step == 1200}
+    assert {key: logged[key] for key in first} == pytest.approx({key: (first[key] + second[key]) / 2 for key in first})
+
+
 def test_the_statistics_are_those_of_all_workers_data(workers):
     weights = torch.load(workers / "worker_0.pt")["weights"]
     assert (weights["inputs.normalizer.sums"][0] == 2 * 1200).all()  # two goals for each transition

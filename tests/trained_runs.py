@@ -132,6 +132,9 @@ class DumpWorker(Callback):
     def on_fit_start(self, trainer, pl_module) -> None:
         self.initial = torch.cat([parameter.detach().flatten() for parameter in pl_module.parameters()])
 
+    def on_train_epoch_end(self, trainer, pl_module) -> None:
+        self.means = {key: torch.stack(values).mean().item() for key, values in pl_module.tracked.items()}
+
     def on_train_end(self, trainer, pl_module) -> None:
         moments = [state["exp_avg"].flatten() for optimizer in trainer.optimizers for state in optimizer.state.values()]
         content = {
@@ -139,6 +142,7 @@ class DumpWorker(Callback):
             "optimizers": torch.cat(moments),
             "episodes": trainer.datamodule.replay.episodes["observation"].clone(),
             "initial": self.initial,
+            "means": self.means,  # of the last epoch
         }
         root = Path(trainer.strategy.broadcast(trainer.default_root_dir)).parents[2]
         torch.save(content, root / f"worker_{trainer.global_rank}.pt")
