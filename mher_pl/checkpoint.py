@@ -52,7 +52,8 @@ class PlainCheckpointIO(CheckpointIO):
         Raises:
             UserError: not beside training, the file cannot be written.
         """
-        self.do(_write_copy, _copy(checkpoint), path)
+        copy = _copy(checkpoint)
+        self.do(lambda: write_checkpoint(copy(), path))
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Delete a checkpoint if it is there."""
@@ -151,10 +152,6 @@ def _map_values(data: Any, kind: type, function: Callable[[Any], Any]) -> Any:
     if isinstance(data, list | tuple):
         return type(data)(_map_values(value, kind, function) for value in data)
     return data
-
-
-def _write_copy(copy: Callable[[], Any], path: str | Path) -> None:
-    write_checkpoint(copy(), path)
 
 
 def write_checkpoint(checkpoint: dict[str, Any], path: str | Path) -> None:
