@@ -19,11 +19,11 @@ import torch
 from output import Report
 from tensordict import TensorDict
 
-from mher_pl.checkpoint import PlainCheckpointIO
-from mher_pl.cli import load, quiet
 from mher_pl.data import GoalDataModule
+from mher_pl.data.replay import EpisodeReplay
 from mher_pl.policy import load_policy
-from mher_pl.replay import EpisodeReplay
+from mher_pl.run.api import load
+from mher_pl.storage.writer import PlainCheckpointIO
 
 ROOT = Path(__file__).parents[1]
 TRANSITIONS = (2_000, 10_000, 100_000, 1_000_000)
@@ -36,7 +36,6 @@ def main() -> None:
     parser.add_argument("--config", default=str(ROOT / "configs" / "fetch.yaml"))
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "checkpoint.json")
     options = parser.parse_args()
-    quiet()
     report = Report(options.out)
     with tempfile.TemporaryDirectory(dir=ROOT) as folder:
         rows = [measure(options.config, Path(folder), transitions) for transitions in TRANSITIONS]

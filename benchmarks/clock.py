@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -27,6 +28,7 @@ class Clock:
     def timed(self, name: str, function: Callable) -> Callable:
         """Return the function, its calls counted."""
 
+        @wraps(function)  # with its attributes: `Adam.step` has one without which torch would run its hooks twice
         def call(*args: Any, **kwargs: Any) -> Any:
             with self.part(name):
                 return function(*args, **kwargs)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from output import Report
 
-from mher_pl.cli import load, quiet
+from mher_pl.run.api import load
 
 ROOT = Path(__file__).parent.parent
 OVERLAYS = sorted((ROOT / "configs" / "algorithms").glob("*.yaml"))
@@ -80,7 +80,6 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=60, help="turns of each method")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "methods.json")
     args = parser.parse_args()
-    quiet()
     report = Report(args.out, task=args.task, episodes=args.episodes, limit_times_mher=LIMIT)
 
     with tempfile.TemporaryDirectory() as folder:

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mher_pl.__main__ import program
-from mher_pl.collect import SeededEpisodes
+from mher_pl.__main__ import main
+from mher_pl.data.collect import SeededEpisodes
 from mher_pl.mher import MHER
 
 
@@ -40,7 +40,6 @@ if __name__ == "__main__":
     notes: dict[str, float] = {}
     note_first_call(notes, "first_step", SeededEpisodes, "step")
     note_first_call(notes, "first_training_step", MHER, "training_step")
-    sys.argv[1:] = args
-    code = program()
+    code = main(args)
     Path(path).write_text(json.dumps(notes | {"peak_mb": peak_mb()}))
     sys.exit(code)

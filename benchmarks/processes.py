@@ -18,7 +18,7 @@ def start_up(rounds: int) -> dict[str, float]:
     points = {
         "--help": ("-m", "mher_pl", "--help"),
         "import of the dependencies": ("-c", "import lightning.pytorch.cli, torchrl.collectors, gymnasium_robotics"),
-        "import of mher_pl.cli": ("-c", "import mher_pl.cli"),
+        "import of mher_pl.run.cli": ("-c", "import mher_pl.run.cli"),
     }
     return {name: median(python(*args) for _ in range(rounds)) for name, args in points.items()}
 

@@ -18,9 +18,8 @@ from output import Report
 from tensordict import TensorDict
 from updates import Learner
 
-from mher_pl.cli import quiet
+from mher_pl.data.replay import EpisodeReplay
 from mher_pl.envs import make_vec
-from mher_pl.replay import EpisodeReplay
 from mher_pl.sampler import Uniform
 
 HORIZON = 100
@@ -140,7 +139,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="of timing per curve")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     args = parser.parse_args()
-    quiet()
     torch.set_num_threads(1)
     report = Report(args.out / "scaling.json", sizes=SIZES)
     with tempfile.TemporaryDirectory() as folder:

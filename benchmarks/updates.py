@@ -13,10 +13,10 @@ from lightning import Callback, Trainer
 from torch import Tensor
 
 from mher_pl.agent import Agent
-from mher_pl.cli import load
 from mher_pl.envs import make
 from mher_pl.mher import MHER
-from mher_pl.networks import Actor, BatchedLinear, Critic, Ensemble
+from mher_pl.networks import MLP
+from mher_pl.run.api import load
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -106,11 +106,8 @@ class BareUpdate:
 
 def _layer_sizes(network: torch.nn.Module) -> list[int]:
     """Return [in, hidden ..., out] of a plain network or of an ensemble's members."""
-    if hasattr(network, "layers"):
-        linears = [layer for layer in network.layers if isinstance(layer, torch.nn.Linear)]
-        return [linears[0].in_features, *(linear.out_features for linear in linears)]
-    weights = [layer.weight for layer in network.networks.layers if isinstance(layer, BatchedLinear)]
-    return [weights[0].shape[1], *(weight.shape[2] for weight in weights)]
+    (mlp,) = (module for module in network.modules() if isinstance(module, MLP))
+    return [mlp.layers[0].weight.numel() // mlp.layers[0].bias.numel(), *(layer.bias.shape[-1] for layer in mlp.layers)]
 
 
 def _adam_of_copies(network: torch.nn.Module) -> torch.optim.Optimizer:
@@ -135,7 +132,7 @@ class UpdateRate(Callback):
         """Set `per_second` from the median."""
         if self.cuda_graphs:
             for network in pl_module.modules():
-                if isinstance(network, Actor | Critic | Ensemble):
+                if isinstance(network, MLP):
                     network.compile(dynamic=True, mode="reduce-overhead")
         data, cuda, seconds = trainer.datamodule, pl_module.device.type == "cuda", []
         for batch in range(2 * self.rounds):

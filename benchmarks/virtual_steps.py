@@ -17,9 +17,9 @@ import numpy as np
 from lightning import Callback, LightningModule, Trainer
 from output import Report
 
-from mher_pl.cli import load, quiet
 from mher_pl.envs import make_vec
 from mher_pl.envs.batch import CORES
+from mher_pl.run.api import load
 
 ROOT = Path(__file__).parents[1]
 STEPS = 0, 1, 2, 3, 5, 8
@@ -42,7 +42,6 @@ class Curve(Callback):
 
 def learn(steps: int, seed: int) -> list[float]:
     """Return the success rates of a run."""
-    quiet()
     curve = Curve()
     with tempfile.TemporaryDirectory() as folder:
         settings = {

@@ -1,14 +1,14 @@
 """Lightning callbacks of mher_pl, one job each."""
 
-from callbacks.checkpoint import RunCheckpoint
-from callbacks.evaluation import Evaluation
-from callbacks.interruption import Interruption, SavedInterruption, ended_by_signals
-from callbacks.model_warmup import ModelWarmup
-from callbacks.progress import Progress
-from callbacks.relabel_goals import RelabelGoalLogger
-from callbacks.seed_summary import SeedSummary
-from callbacks.timing import Timing
-from callbacks.video import Video
+from mher_pl.callbacks.checkpoint import RunCheckpoint
+from mher_pl.callbacks.evaluation import Evaluation
+from mher_pl.callbacks.interruption import Interruption, SavedInterruption, ended_by_signals
+from mher_pl.callbacks.model_warmup import ModelWarmup
+from mher_pl.callbacks.progress import Progress
+from mher_pl.callbacks.relabel_goals import RelabelGoalLogger
+from mher_pl.callbacks.seed_summary import SeedSummary
+from mher_pl.callbacks.timing import Timing
+from mher_pl.callbacks.video import Video
 
 __all__ = [
     "Evaluation",

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
-from mher_pl.checkpoint import link_file
+from mher_pl.storage.checkpoint import link_file
 
 
 class RunCheckpoint(ModelCheckpoint):

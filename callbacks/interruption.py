@@ -11,7 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.callbacks import Checkpoint
 
-from callbacks.checkpoint import RunCheckpoint
+from mher_pl.callbacks.checkpoint import RunCheckpoint
 from mher_pl.errors import Interrupted
 
 

@@ -7,7 +7,7 @@ from mher_pl.errors import require_int
 
 
 class ModelWarmup(Callback):
-    """Collect random episodes and fit the dynamics model on them (Algorithm 1, line 3; Appendix D.1).
+    """Collect random episodes and let the agent, its dynamics model that is, learn from them (Algorithm 1, line 3).
 
     The episodes stay in the replay and count as environment steps. A resumed run, whose replay is not empty, skips
     the warm-up.
@@ -31,7 +31,5 @@ class ModelWarmup(Callback):
             return
         for _ in range(self.episodes):
             data.collect(random=True)
-        if self.episodes > 0 and getattr(pl_module, "dynamics", None) is not None:
-            for _ in range(self.updates):
-                batch = data.replay.sample(self.batch_size).to(pl_module.device)
-                pl_module.update_dynamics(batch)
+        if self.episodes > 0:
+            pl_module.warm_up(data.replay.sample(self.batch_size).to(pl_module.device) for _ in range(self.updates))

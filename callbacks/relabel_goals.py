@@ -5,11 +5,12 @@ from typing import Any
 import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from tensordict import TensorDict
 from torch import Tensor
 
 from mher_pl.agent import Agent
+from mher_pl.callbacks.goal_picture import GoalPicture
 from mher_pl.errors import require_int
-from mher_pl.goal_picture import GoalPicture
 
 
 class RelabelGoalLogger(Callback):
@@ -29,18 +30,25 @@ class RelabelGoalLogger(Callback):
             self.picture = GoalPicture()
             episodes = trainer.datamodule.replay.episodes
             if len(episodes) > 0:
-                self.picture.hold(torch.cat([episodes["achieved_goal"].flatten(0, 1), episodes["desired_goal"]]))
+                self.picture.include(torch.cat([episodes["achieved_goal"].flatten(0, 1), episodes["desired_goal"]]))
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: Agent, outputs: dict[str, Tensor], batch: Any, batch_idx: int
+        self,
+        trainer: Trainer,
+        pl_module: Agent,
+        outputs: dict[str, list[TensorDict]] | None,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         """Track the distance of an episode's goals; its mean over the epoch is logged with those of the losses."""
-        pl_module.track({"relabel/goal_distance": mean_distance(outputs)})
+        if outputs and outputs.get("relabelled"):
+            pl_module.track({"relabel/goal_distance": mean_distance(outputs["relabelled"])})
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Log the picture when it is due."""
         data = trainer.datamodule
-        if self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+        due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        if due and pl_module.relabel is not None:
             # A generator of its own: looking at the run must not change it.
             generator = torch.Generator(pl_module.device).manual_seed(data.env_steps)
             batch = data.replay.last_episode(torch.Generator().manual_seed(data.env_steps)).to(pl_module.device)
@@ -50,8 +58,10 @@ class RelabelGoalLogger(Callback):
                     logger.experiment.add_image("relabel/goals", image, data.env_steps, dataformats="HWC")
 
 
-def mean_distance(goals: dict[str, Tensor]) -> Tensor:
+def mean_distance(batches: list[TensorDict]) -> Tensor:
     """Return the mean distance [] between original and relabelled goals, over the rows and then over the batches."""
-    distance = torch.linalg.vector_norm(goals["relabelled_goal"] - goals["original_goal"], dim=-1)  # [N, B]
-    distance = distance * goals["relabelled"]
-    return (distance.sum(dim=-1) / goals["relabelled"].sum(dim=-1).clamp_min(1)).mean()
+    goals, original, relabelled = (
+        torch.stack([batch[key] for batch in batches]) for key in ("imitation_goal", "original_goal", "relabelled")
+    )  # [K, B, goal], [K, B, goal], [K, B]
+    distance = torch.linalg.vector_norm(goals - original, dim=-1) * relabelled  # [K, B]
+    return (distance.sum(dim=-1) / relabelled.sum(dim=-1).clamp_min(1)).mean()

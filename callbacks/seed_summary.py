@@ -9,9 +9,9 @@ from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
 
-from callbacks.interruption import Interruption
+from mher_pl.callbacks.interruption import Interruption
 from mher_pl.errors import Interrupted
-from mher_pl.seeds import FAILED, FINISHED, RUNNING, SeedBoard, SeedRecord, launch_id, silent_for
+from mher_pl.parallel.board import FAILED, FINISHED, RUNNING, SeedBoard, SeedRecord, launch_id, silent_for
 
 POLL_S = 0.5
 

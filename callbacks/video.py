@@ -11,7 +11,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from mher_pl.agent import Agent
 from mher_pl.envs import make
 from mher_pl.errors import UserError, require_int
-from mher_pl.run_folder import require_writable
+from mher_pl.storage.folder import require_writable
 
 
 class Video(Callback):

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 from mher_pl.envs.registration import make, make_vec, register
 
 if TYPE_CHECKING:
-    from mher_pl.cli import load
     from mher_pl.data import GoalDataModule
     from mher_pl.mher import MHER
     from mher_pl.policy import load_policy
+    from mher_pl.run.api import load
 
 __version__ = "0.1.0"
 __all__ = ["MHER", "GoalDataModule", "load", "load_policy", "make", "make_vec"]
 
 # Imported when they are asked for, because they need torch and making an environment does not.
-_LATE = {"MHER": "mher", "GoalDataModule": "data", "load": "cli", "load_policy": "policy"}
+_LATE = {"MHER": "mher", "GoalDataModule": "data", "load": "run.api", "load_policy": "policy"}
 
 register()
 

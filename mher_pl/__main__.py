@@ -1,12 +1,6 @@
 """Command line: `python -m mher_pl COMMAND ...`."""
 
-import gc
-import importlib
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import ModuleType
-from typing import Any
 
 from mher_pl.errors import Interrupted, NonFiniteError, SeedsFailed, UserError
 
@@ -14,17 +8,17 @@ USAGE = """\
 usage: python -m mher_pl COMMAND [options]
 
 train and evaluate (options and their meaning: COMMAND --help, configs/*.yaml)
-  fit       --config configs/fetch.yaml [--config configs/algorithms/her.yaml] [--data.batch_size 128]
-  fit       --config configs/fetch.yaml --ckpt_path last      (continue an interrupted run)
-  validate  --config configs/fetch.yaml --ckpt_path RUN/checkpoints/last.ckpt
-  test      --config configs/fetch.yaml --ckpt_path RUN/checkpoints/last.ckpt [--evaluation.episodes 500]
+  fit       --config fetch [--config her] [--data.batch_size 128]
+  fit       --config fetch --ckpt_path last      (continue an interrupted run)
+  validate  --config fetch --ckpt_path RUN/checkpoints/last.ckpt
+  test      --config fetch --ckpt_path RUN/checkpoints/last.ckpt [--evaluation.episodes 500]
 
 deploy
   export    RUN|CKPT --out policy.pt2      the policy as a torch.export program, which runs without this package
 
 compare
   report    RUN... --out DIR               learning curves and tables of finished runs
-  sweep     configs/sweeps/point_tasks.yaml    tasks x algorithms x seeds, resumable
+  sweep     point_tasks                   tasks x algorithms x seeds, resumable
 """
 
 
@@ -43,11 +37,11 @@ def main(argv: list[str] | None = None) -> int:
         if command in ("fit", "validate", "test"):
             return _train_or_evaluate(argv)
         if command == "report":
-            from mher_pl import report
+            from mher_pl.compare import report
 
             return report.main(rest)
         if command == "sweep":
-            from mher_pl import sweep
+            from mher_pl.compare import sweep
 
             return sweep.main(rest)
         if command == "export":
@@ -67,51 +61,12 @@ def main(argv: list[str] | None = None) -> int:
     return 2
 
 
-@contextmanager
-def _quick_imports() -> Iterator[None]:
-    """Let the libraries be imported sooner.
-
-    They make half a million objects that stay: to search them for garbage again and again, while they are made, during
-    the run and at its end, takes a second or two.
-    """
-    gc.disable()
-    _import_torchmetrics()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
-def _import_torchmetrics() -> None:
-    """Import torchmetrics, which comes with Lightning, without `scipy.signal`.
-
-    It imports that, a second's work, to give it an old name back; here it finds the name in a stand-in.
-    """
-    import torch  # noqa: F401  (not while the stand-in is there)
-
-    def load(name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        del sys.modules["scipy.signal"]
-        return getattr(importlib.import_module("scipy.signal"), name)
-
-    stand_in = ModuleType("scipy.signal")
-    stand_in.hamming, stand_in.__getattr__ = None, load  # who wants more gets the real one
-    sys.modules.setdefault("scipy.signal", stand_in)
-    try:
-        import torchmetrics  # noqa: F401
-    finally:
-        if sys.modules.get("scipy.signal") is stand_in:
-            del sys.modules["scipy.signal"]
-
-
 def _train_or_evaluate(argv: list[str]) -> int:
-    with _quick_imports():
-        from lightning.fabric.utilities.exceptions import MisconfigurationException
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-        from mher_pl.cli import run
-        from mher_pl.usage import UsageError, explain
+    from mher_pl.run.cli import run
+    from mher_pl.run.messages import UsageError, explain
+
     try:
         run(argv)
     except UsageError as error:
@@ -122,12 +77,5 @@ def _train_or_evaluate(argv: list[str]) -> int:
     return 0
 
 
-def program() -> int:
-    """Run a command as the whole of a process."""
-    code = main()
-    gc.freeze()  # else Python, ending, searches half a million objects of the libraries for garbage: a second
-    return code
-
-
 if __name__ == "__main__":
-    sys.exit(program())
+    sys.exit(main())

@@ -3,32 +3,45 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from lightning import LightningModule
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from tensordict import TensorDict
-from torch import Tensor, nn
+from torch import Tensor
 
-from mher_pl.checkpoint import require_same_networks
 from mher_pl.errors import NonFiniteError, UserError, require_int, require_positive
 from mher_pl.inputs import Inputs
-from mher_pl.networks import Actor, Critic, Ensemble
-from mher_pl.normalizer import Normalizer
+from mher_pl.networks import MLP, Actor
+from mher_pl.parallel.workers import average_gradients, gather_from_workers, worker_seed
+from mher_pl.parts import (
+    DynamicsModel,
+    Part,
+    describe,
+    load_worker_states,
+    require_same_parts,
+    worker_states,
+)
+from mher_pl.relabel import Relabel
 from mher_pl.task import Task
-from mher_pl.workers import average_gradients, gather_from_workers, worker_seed
 
 
 class Agent(LightningModule, ABC):
     """A goal-conditioned deterministic actor, trained with manual optimisation.
 
+    A method is a subclass with three things of its own: `build` makes its networks, among them `actor`;
+    `make_optimizers` names an optimiser for each of them; `training_step` learns from the batches that were replayed
+    after an episode. The rest of what data module and callbacks ask of an agent is here: `act`, `value`, `observe`,
+    `warm_up`, `track`, and the attributes `task`, `inputs`, `relabel` and `dynamics`; the last two may be None.
+
     Args:
         task: sizes, state-to-goal map and reward of the environment.
-        hidden_sizes: units of each hidden layer of actor and critic.
+        inputs: what the networks see of observation and goal.
+        relabel: which goals a batch is trained under; None where a method never asks.
+        dynamics: the learned model; None where no part of the method uses one.
+        hidden_sizes: units of each hidden layer of the actor.
         actor_lr: Adam's learning rate for the actor.
-        min_std: floor of the standard deviation in the input normalisation.
-        clip: normalised inputs are clipped to [-clip, clip].
         compile: whether `torch.compile` compiles the networks.
         seed: of the initial weights and of all randomness in the updates.
     """
@@ -36,10 +49,11 @@ class Agent(LightningModule, ABC):
     def __init__(
         self,
         task: Task,
+        inputs: Inputs,
+        relabel: Relabel | None,
+        dynamics: DynamicsModel | None,
         hidden_sizes: list[int],
         actor_lr: float,
-        min_std: float,
-        clip: float,
         compile: bool,
         seed: int,
     ) -> None:
@@ -47,38 +61,76 @@ class Agent(LightningModule, ABC):
         for size in hidden_sizes:
             require_int("model.hidden_sizes", size, 1)
         require_positive("model.actor_lr", actor_lr)
-        require_positive("model.min_std", min_std)
-        require_positive("model.clip", clip)
         self.automatic_optimization = False
-        self.task, self.hidden_sizes, self.actor_lr = task, hidden_sizes, actor_lr
-        self.min_std, self.clip, self.seed = min_std, clip, seed
-        self.compiled = compile
+        self.task, self.inputs, self.relabel, self.dynamics = task, inputs, relabel, dynamics
+        self.hidden_sizes, self.actor_lr, self.compiled, self.seed = hidden_sizes, actor_lr, compile, seed
         self.generator = torch.Generator().manual_seed(seed)
         self.tracked: dict[str, list[Tensor]] = {}
 
-    def configure_model(self) -> None:
-        """Build the networks, their weights decided by the seed alone whatever the device or strategy."""
-        if hasattr(self, "inputs"):
-            return
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            torch.manual_seed(self.seed)
-            task = self.task
-            self.inputs = Inputs(
-                task.observation_size, task.goal_size, task.desired_goal_indices, self.min_std, self.clip
-            )
-            self.build()
-        if self.compiled:
-            for network in self.modules():
-                if isinstance(network, Actor | Critic | Ensemble):
-                    network.compile(dynamic=True)
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The parts that the method is composed of, by their names in the config."""
+        attributes = vars(self) | dict(self.named_children())
+        return {name: value for name, value in attributes.items() if isinstance(value, Part)}
+
+    # What a method has of its own
 
     @abstractmethod
     def build(self) -> None:
-        """Create the actor and whatever else the method learns."""
+        """Create the actor and whatever else the method learns; `inputs` is built already."""
+
+    @abstractmethod
+    def make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Return the optimisers by name. Lightning's `global_step` counts the steps of the first."""
+
+    @abstractmethod
+    def training_step(self, batches: list[TensorDict], batch_idx: int) -> dict[str, list[TensorDict]] | None:
+        """Learn from the batches replayed after an episode.
+
+        Returns:
+            Under `relabelled` the batches as they were relabelled, for callbacks to look at; or None.
+        """
+
+    def value(self, observation: Tensor, goal: Tensor, action: Tensor) -> Tensor | None:
+        """Return Q(s, a, g) [...], or None where the method has no critic."""
+        return None
+
+    def warm_up(self, batches: Iterator[TensorDict]) -> None:
+        """Learn from batches of the random episodes before the first epoch, which are sampled as they are asked for."""
+
+    # Networks
+
+    def configure_model(self) -> None:
+        """Build the networks, their weights decided by the seed alone whatever the device or strategy.
+
+        Raises:
+            UserError: a part cannot work on the task, or without a model.
+        """
+        if hasattr(self, "actor"):
+            return
+        for part in self.parts.values():
+            part.check(self.task, self.dynamics)
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            torch.manual_seed(self.seed)
+            self.inputs.build(self.task)
+            self.build()
+        if self.compiled:
+            for network in self.modules():
+                if isinstance(network, MLP):
+                    network.compile(dynamic=True)
 
     def make_actor(self) -> Actor:
         """Create an actor with fresh weights."""
-        return Actor(self.task.observation_size + self.task.goal_size, self.task.action_size, self.hidden_sizes)
+        return Actor(self.inputs.size, self.task.action_size, self.hidden_sizes)
+
+    def make_actor_optimizer(self) -> torch.optim.Optimizer:
+        """Create Adam; fused, because with networks this small the calls cost more than the arithmetic."""
+        return torch.optim.Adam(self.actor.parameters(), lr=self.actor_lr, fused=True)
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Hand the optimisers to Lightning, which saves them."""
+        self.named_optimizers = self.make_optimizers()
+        return list(self.named_optimizers.values())
 
     def setup(self, stage: str) -> None:
         """Put the generator on the device of the networks; data-parallel workers draw different numbers."""
@@ -94,52 +146,46 @@ class Agent(LightningModule, ABC):
         inputs = self.inputs(observation.to(self.device), goal.to(self.device))
         return self.actor(inputs).to(observation.device)
 
-    def value(self, observation: Tensor, goal: Tensor, action: Tensor) -> Tensor | None:
-        """Return Q(s, a, g) [...], or None where the method has no critic."""
-        return None
+    def target_act(self, observation: Tensor, goal: Tensor) -> Tensor:
+        """Return the target actor's actions [B, action]; here, without one, the actor's."""
+        return self.act(observation, goal)
 
     # Learning
 
     def observe(self, episode: TensorDict) -> None:
-        """Fold a newly stored episode into the statistics of the inputs.
-
-        Every state counts with both kinds of goals that training meets: the one achieved next and the desired one.
-        """
+        """Fold a newly stored episode into the statistics of the inputs and of the dynamics model."""
         episode = episode.to(self.device)
-        state = episode["observation"][:-1]  # [T, obs]
-        achieved_goal = episode["achieved_goal"][1:]  # [T, goal]
-        desired_goal = episode["desired_goal"].expand_as(achieved_goal)
-        rows = torch.cat([self.inputs.join(state, goal) for goal in (achieved_goal, desired_goal)])
-        self.inputs.normalizer.update(self.sum_over_workers(Normalizer.sums_of(rows)))
+        self.inputs.observe(episode, self.sum_over_workers)
+        if self.dynamics is not None:
+            state = episode["observation"]
+            self.dynamics.observe(state[:-1], episode["action"], state[1:], self.sum_over_workers)
 
     def sum_over_workers(self, tensor: Tensor) -> Tensor:
         """Sum a tensor over data-parallel workers; itself where there is one."""
         return self.trainer.strategy.reduce(tensor, reduce_op="sum")
 
-    def minimize(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-        """Take the gradient of `loss` for the optimiser's own parameters alone, the mean over data-parallel workers.
+    def minimize(self, losses: dict[str, Tensor]) -> None:
+        """Take one step of the optimisers named in `losses`, each down its own loss.
 
-        The step is the caller's. `manual_backward` would go through the hooks of all callbacks twice, which with
-        networks this small takes as long as a layer.
+        All gradients are taken before any is applied, each for the optimiser's own parameters alone, as means over
+        data-parallel workers.
         """
-        parameters = optimizer.param_groups[0]["params"]
-        for parameter in parameters:
-            parameter.grad = None
-        loss.backward(inputs=parameters)
-        average_gradients(self.trainer, parameters)
+        for name, loss in losses.items():
+            parameters = [p for group in self.named_optimizers[name].param_groups for p in group["params"]]
+            for parameter in parameters:
+                parameter.grad = None
+            # Not `manual_backward`, which goes through the hooks of all callbacks twice: as long as a layer takes.
+            loss.backward(inputs=parameters)
+            average_gradients(self.trainer, parameters)
+        for name in losses:
+            self._stepper(name).step()
 
-    def counted_optimizer(self) -> LightningOptimizer:
-        """Return the actor's optimiser in Lightning's wrapper, for the last step of an episode.
-
-        Lightning counts that step (`global_step`, `max_steps`) and tells callbacks of it; to do so for each step of an
-        update would take a fifth as long as the step.
-        """
-        optimizers = self.optimizers()
-        return optimizers[0] if isinstance(optimizers, list) else optimizers
-
-    def make_optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
-        """Create Adam; fused, because with networks this small the calls cost more than the arithmetic."""
-        return torch.optim.Adam(network.parameters(), lr=lr, fused=True)
+    def _stepper(self, name: str) -> Any:
+        """Return the optimiser, the first one in Lightning's wrapper: `global_step` and `max_steps` count its steps."""
+        if name != next(iter(self.named_optimizers)):
+            return self.named_optimizers[name]
+        wrapped = self.optimizers()
+        return wrapped[0] if isinstance(wrapped, list) else wrapped
 
     # Logging
 
@@ -151,13 +197,17 @@ class Agent(LightningModule, ABC):
         for key, value in values.items():
             self.tracked.setdefault(key, []).append(value.detach())
 
-    def check_finite(self, losses: dict[str, Tensor]) -> None:
-        """Raise `NonFiniteError` naming the first loss that is NaN or infinite."""
-        for name, loss in losses.items():
-            if not torch.isfinite(loss):
-                raise NonFiniteError(
-                    f"{name} is {loss.item()} after {self.trainer.datamodule.env_steps} environment steps"
-                )
+    def check_finite(self) -> None:
+        """Raise `NonFiniteError` naming the first tracked scalar whose newest value is NaN or infinite."""
+        newest = {name: values[-1] for name, values in self.tracked.items()}
+        if newest and not torch.isfinite(torch.stack(list(newest.values()))).all():
+            name, value = next((name, value) for name, value in newest.items() if not torch.isfinite(value))
+            steps = self.trainer.datamodule.env_steps
+            raise NonFiniteError(f"{name} is {value.item()} after {steps} environment steps")
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Stop where a loss went wrong, once an episode."""
+        self.check_finite()
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's means of all tracked scalars, over all workers, against environment steps."""
@@ -168,9 +218,6 @@ class Agent(LightningModule, ABC):
         self.tracked.clear()
         self.trainer.datamodule.log_metrics(means)
 
-    def on_validation_model_zero_grad(self) -> None:
-        """Leave gradients as they are: `minimize` takes each anew."""
-
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Leave the work to the `Evaluation` callback: episodes are no batches."""
 
@@ -179,28 +226,25 @@ class Agent(LightningModule, ABC):
     # Saving
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save, beside the weights, what restores the policy without a trainer, and the random generator."""
+        """Save, beside the weights, what restores the policy without a trainer, and the state of every worker."""
+        self.check_finite()
+        own = {
+            "generator": self.generator.get_state(),
+            "tracked": {key: torch.stack(values) for key, values in self.tracked.items()},
+            "parts": worker_states(self.parts),
+        }
         checkpoint["agent"] = {
-            "env": self.task.env,
-            "sizes": [self.task.observation_size, self.task.action_size, self.task.goal_size],
+            "task": self.task.shape(),
+            "inputs": describe(self.inputs),
             "hidden_sizes": list(self.hidden_sizes),
-            "desired_goal_indices": list(self.task.desired_goal_indices),
-            "clip": self.clip,
-            "min_std": self.min_std,
-            "workers": gather_from_workers(
-                self.trainer,
-                {
-                    "generator": self.generator.get_state(),
-                    "tracked": {key: torch.stack(values) for key, values in self.tracked.items()},
-                },
-            ),
+            "workers": gather_from_workers(self.trainer, own),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the random generator and, within an epoch, what was tracked so far.
+        """Restore the random generator, the parts and, within an epoch, what was tracked so far.
 
         Raises:
-            UserError: the checkpoint is of another task, shape or device.
+            UserError: the checkpoint is of another task, shape, part or device.
         """
         self.require_own(checkpoint)
         saved = checkpoint["agent"]
@@ -213,15 +257,28 @@ class Agent(LightningModule, ABC):
                 )
             self.generator.set_state(own["generator"])
             self.tracked = {key: list(values.to(self.device)) for key, values in own["tracked"].items()}
+            load_worker_states(self.parts, own["parts"])
 
     def require_own(self, checkpoint: dict[str, Any]) -> None:
-        """Raise `UserError` if the checkpoint is of another task or of networks of other shapes."""
-        saved = checkpoint["agent"]
-        sizes = [self.task.observation_size, self.task.action_size, self.task.goal_size]
-        if [saved["env"], saved["sizes"], saved["hidden_sizes"]] != [self.task.env, sizes, list(self.hidden_sizes)]:
-            raise UserError(
-                f"ckpt_path names a checkpoint of {saved['env']} with observation, action, goal sizes {saved['sizes']} "
-                f"and layers {saved['hidden_sizes']}; allowed: one of {self.task.env} with {sizes} and "
-                f"{self.hidden_sizes}"
-            )
+        """Raise `UserError` if the checkpoint is of another task, of other parts or of networks of other shapes."""
+        saved, own = checkpoint["agent"], self.task.shape()
+        for name, value in own.items():
+            if saved["task"][name] != value:
+                raise UserError(
+                    f"ckpt_path names a checkpoint of {saved['task']['env']} whose {name} is {saved['task'][name]!r}; "
+                    f"allowed: one of {self.task.env} with {value!r}"
+                )
+        for worker in saved["workers"]:
+            require_same_parts("model", self.parts, worker["parts"])
         require_same_networks(checkpoint["state_dict"], self.state_dict())
+
+
+def require_same_networks(saved: dict[str, Tensor], own: dict[str, Tensor]) -> None:
+    """Raise `UserError` naming the first parameter that the saved and the model's own networks do not share."""
+    for name in sorted(saved.keys() | own.keys()):
+        shapes = [list(state[name].shape) if name in state else "none" for state in (saved, own)]
+        if shapes[0] != shapes[1]:
+            raise UserError(
+                f"ckpt_path names a checkpoint of another model: its {name} has shape {shapes[0]}; allowed: "
+                f"{shapes[1]}, that is, the same model section in the config as when it was written"
+            )

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from tensordict import TensorDict
 
+from mher_pl.dynamics import virtual_path
 from mher_pl.errors import UserError, require_at_least, require_int
-from mher_pl.part import Part
-
-if TYPE_CHECKING:
-    from mher_pl.mher import MHER
+from mher_pl.parts import Learner, Part
 
 
 class BatchSource(Part, ABC):
@@ -21,21 +19,14 @@ class BatchSource(Part, ABC):
     actions_to_imitate = True  # whether there are replayed actions among those of the batch
 
     @abstractmethod
-    def __call__(self, batch: TensorDict, agent: MHER, generator: torch.Generator) -> TensorDict:
-        """Return the batch to train on; `agent` lends its policy and dynamics, `generator` all randomness."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs, as plain data."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+    def __call__(self, batch: TensorDict, learner: Learner, generator: torch.Generator) -> TensorDict:
+        """Return the batch to train on; `learner` lends its policy and its model, `generator` all randomness."""
 
 
 class Replayed(BatchSource):
     """Train on the replayed transitions themselves."""
 
-    def __call__(self, batch: TensorDict, agent: MHER, generator: torch.Generator) -> TensorDict:
+    def __call__(self, batch: TensorDict, learner: Learner, generator: torch.Generator) -> TensorDict:
         """Return the batch as it is."""
         return batch
 
@@ -63,36 +54,31 @@ class ModelRollouts(BatchSource):
         self.buffer: TensorDict | None = None  # [capacity], of which the first `filled` rows count
         self.filled = self.cursor = 0
 
-    def __call__(self, batch: TensorDict, agent: MHER, generator: torch.Generator) -> TensorDict:
+    def __call__(self, batch: TensorDict, learner: Learner, generator: torch.Generator) -> TensorDict:
         """Extend the buffer from the replayed states and draw as many of its transitions as the batch has."""
-        self.store(self.roll_out(batch, agent, generator))
+        self.store(self.roll_out(batch, learner, generator))
         return self.sample(len(batch), generator)
 
     @torch.no_grad()
-    def roll_out(self, batch: TensorDict, agent: MHER, generator: torch.Generator) -> TensorDict:
+    def roll_out(self, batch: TensorDict, learner: Learner, generator: torch.Generator) -> TensorDict:
         """Return the virtual transitions [n x B] from the batch's states."""
         state, goal = batch["observation"], batch["desired_goal"]
-        states, actions = [state], []
-        for _ in range(self.steps):
-            action = agent.act(state, goal)
-            noise = torch.randn(action.shape, generator=generator, device=action.device)
-            action = (action + self.noise * noise).clamp(-1.0, 1.0)
-            state = agent.dynamics(state, action)
-            actions.append(action)
-            states.append(state)
-        goals, next_states = goal.repeat(self.steps, 1), torch.cat(states[1:])  # [n x B, goal], [n x B, obs]
-        rows = len(goals)
+        rows = [len(batch)] * self.steps
+        path = list(virtual_path(learner, learner.act, state, goal, rows, self.noise, generator))
+        actions, states = [action for action, _ in path], [reached for _, reached in path]
+        goals, next_states = goal.repeat(self.steps, 1), torch.cat(states)  # [n x B, goal], [n x B, obs]
+        count = len(goals)
         return TensorDict(
             {
-                "observation": torch.cat(states[:-1]),
+                "observation": torch.cat([state, *states[:-1]]),
                 "action": torch.cat(actions),
                 "desired_goal": goals,
-                "reward": agent.task.reward(agent.task.phi(next_states), goals),
+                "reward": learner.task.reward(learner.task.phi(next_states), goals),
                 # No virtual action is imitated.
-                "relabelled": torch.zeros(rows, dtype=torch.bool, device=goal.device),
-                "next": TensorDict({"observation": next_states}, batch_size=[rows]),
+                "relabelled": torch.zeros(count, dtype=torch.bool, device=goal.device),
+                "next": TensorDict({"observation": next_states}, batch_size=[count]),
             },
-            batch_size=[rows],
+            batch_size=[count],
         )
 
     def store(self, rows: TensorDict) -> None:
@@ -111,17 +97,19 @@ class ModelRollouts(BatchSource):
     def sample(self, size: int, generator: torch.Generator) -> TensorDict:
         """Draw transitions [size] uniformly from the buffer."""
         device = self.buffer["reward"].device
-        return self.buffer[torch.randint(self.filled, (size,), generator=generator, device=device)]
+        batch = self.buffer[torch.randint(self.filled, (size,), generator=generator, device=device)]
+        batch["imitation_goal"] = batch["desired_goal"]
+        return batch
 
-    def state_dict(self) -> dict[str, Any]:
+    def worker_state(self) -> dict[str, Any]:
         """Return the filled part of the buffer and the write position."""
         if self.buffer is None:
             return {}
         rows = self.buffer[: self.filled].clone()
         return {"rows": rows.to_dict(), "capacity": self.capacity, "cursor": self.cursor}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned.
+    def load_worker_state(self, state: dict[str, Any]) -> None:
+        """Restore what `worker_state` returned.
 
         Raises:
             UserError: the buffer was saved with another capacity.

@@ -1,19 +1,52 @@
-"""The learned dynamics model m(s, a) of Section 4.1, as an ensemble."""
+"""The learned dynamics model m(s, a) of Section 4.1, as an ensemble, and how a policy walks through it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from tensordict import TensorDict
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from mher_pl.errors import require_int, require_positive
-from mher_pl.networks import Ensemble
+from mher_pl.networks import MLP
 from mher_pl.normalizer import Normalizer
+from mher_pl.parts import DynamicsModel, Learner
 from mher_pl.task import Task
 
 
-class EnsembleDynamics(nn.Module):
+def virtual_path(
+    learner: Learner,
+    policy: Callable[[Tensor, Tensor], Tensor],
+    state: Tensor,
+    goal: Tensor,
+    rows: Sequence[int],
+    noise: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Walk a policy through the learner's dynamics model, and yield the actions and the states after each step.
+
+    Args:
+        learner: whose model.
+        policy: gives actions [k, action] in states [k, obs] under goals [k, goal].
+        state: where the paths begin [B, obs].
+        goal: under which they go on [B, goal].
+        rows: for each step, how many paths take it: the first k. The others stay where they are.
+        noise: standard deviation of Gaussian noise on the actions.
+        generator: source of the noise.
+    """
+    for k in rows:
+        if k == 0:
+            return
+        action = policy(state[:k], goal[:k])  # [k, action]
+        if noise > 0.0:
+            draws = torch.randn(action.shape, generator=generator, device=action.device)
+            action = (action + noise * draws).clamp(-1.0, 1.0)
+        state = torch.cat([learner.dynamics.predict(state[:k], action), state[k:]])  # [B, obs]
+        yield action, state
+
+
+class EnsembleDynamics(DynamicsModel):
     """Networks that predict the change of state, s' = s + m(s, a), averaged over the members (Eq. 4).
 
     Args:
@@ -52,40 +85,46 @@ class EnsembleDynamics(nn.Module):
     def build(self, task: Task) -> None:
         """Create weights and statistics for the task's sizes."""
         sizes = [task.observation_size + task.action_size, *self.hidden_sizes, task.observation_size]
-        self.networks = Ensemble(self.members, sizes)
+        self.networks = MLP(sizes, self.members)
         self.input_normalizer = Normalizer(sizes[0], self.min_std, self.clip)
         self.change_normalizer = Normalizer(sizes[-1], self.min_std, self.clip)
 
-    def observe(self, state: Tensor, action: Tensor, next_state: Tensor, reduce) -> None:
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """Return Adam, which clips the members' gradients before each step."""
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr, fused=True)
+        optimizer.register_step_pre_hook(self.clip_gradients)
+        return optimizer
+
+    def observe(self, state: Tensor, action: Tensor, next_state: Tensor, reduce: Callable[[Tensor], Tensor]) -> None:
         """Fold new transitions [N, obs], [N, action], [N, obs] into the statistics; `reduce` sums over workers."""
         inputs = torch.cat([state, action], dim=-1)
         self.input_normalizer.update(reduce(Normalizer.sums_of(inputs)))
         self.change_normalizer.update(reduce(Normalizer.sums_of(next_state - state)))
 
-    def forward(self, state: Tensor, action: Tensor) -> Tensor:
-        """Predict the next states [B, obs] from states [B, obs] and actions [B, action]: the mean of the members."""
+    def predict(self, state: Tensor, action: Tensor) -> Tensor:
+        """Return the next states [B, obs]: the mean of the members."""
+        return state + self.change_normalizer.inverse(self.changes(state, action).mean(dim=0))
+
+    def changes(self, state: Tensor, action: Tensor) -> Tensor:
+        """Return each member's normalised change of state [E, B, obs]."""
         inputs = self.input_normalizer(torch.cat([state, action], dim=-1))
-        change = self.networks(inputs).mean(dim=0)  # [B, obs]
-        return state + self.change_normalizer.inverse(change)
+        return self.networks(inputs.expand(self.members, -1, -1))
 
-    def examples(self, batch: TensorDict) -> tuple[Tensor, Tensor]:
-        """Return the normalised inputs [B, obs + action] and changes of state [B, obs] of a batch."""
-        state, next_state = batch["observation"], batch["next", "observation"]
-        inputs = self.input_normalizer(torch.cat([state, batch["action"]], dim=-1))
-        return inputs, self.change_normalizer(next_state - state)
-
-    def loss(self, inputs: Tensor, change: Tensor) -> Tensor:
-        """Mean absolute error on `examples`: inputs [B, obs + action] and changes of state [B, obs], normalised.
+    def loss(self, batch: TensorDict) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the members' mean absolute errors on the normalised change of state, summed; their mean is logged.
 
         Eq. 4 has the squared error; the authors' program, and we, the absolute one. Summed over the members, so that
         each has the gradient it would have alone; what keeps them different is their initial weights.
         """
-        predicted = self.networks(inputs)  # [E, B, obs]
-        return self.members * F.l1_loss(predicted, change.expand_as(predicted))
+        state = batch["observation"]
+        change = self.change_normalizer(batch["next", "observation"] - state)  # [B, obs]
+        predicted = self.changes(state, batch["action"])  # [E, B, obs]
+        loss = self.members * F.l1_loss(predicted, change.expand_as(predicted))
+        return loss, {"train/model_loss": loss / self.members}
 
-    def clip_gradients(self, parameters: Sequence[Tensor]) -> None:
-        """Scale each member's gradient, its share of those of the networks' `parameters`, down to `max_grad_norm`."""
-        gradients = [parameter.grad for parameter in parameters]
+    def clip_gradients(self, *_: Any) -> None:
+        """Scale each member's gradient down to `max_grad_norm`."""
+        gradients = [parameter.grad for parameter in self.parameters()]
         norms = [torch.linalg.vector_norm(gradient, dim=(1, 2)) for gradient in gradients]  # of [E]
         norm = torch.stack(norms).norm(dim=0)  # [E]
         scale = (self.max_grad_norm / norm).clamp_max(1.0)  # 1 also where there is no gradient

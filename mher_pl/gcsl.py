@@ -7,7 +7,8 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from mher_pl.agent import Agent
-from mher_pl.relabel import Relabel, goals_of, relabelled_goals
+from mher_pl.inputs import Inputs
+from mher_pl.relabel import Relabel
 from mher_pl.task import Task
 
 
@@ -16,56 +17,48 @@ class GCSL(Agent):
 
     Args:
         task: sizes, state-to-goal map and reward of the environment.
+        inputs: what the actor sees of observation and goal.
         relabel: which goals a batch is trained under.
         hidden_sizes: units of each hidden layer of the actor.
         actor_lr: Adam's learning rate.
-        min_std: floor of the standard deviation in the input normalisation.
-        clip: normalised inputs are clipped to [-clip, clip].
         compile: whether `torch.compile` compiles the networks.
         seed: of the initial weights and of all randomness in the updates.
     """
 
+    relabel: Relabel
+
     def __init__(
         self,
         task: Task,
+        inputs: Inputs,
         relabel: Relabel,
         hidden_sizes: list[int],
         actor_lr: float,
-        min_std: float,
-        clip: float,
         compile: bool,
         seed: int,
     ) -> None:
-        super().__init__(task, hidden_sizes, actor_lr, min_std, clip, compile, seed)
-        self.relabel = relabel
-        relabel.check(task, dynamics=None)
+        super().__init__(task, inputs, relabel, None, hidden_sizes, actor_lr, compile, seed)
 
     def build(self) -> None:
         """Create the actor."""
         self.actor = self.make_actor()
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return Adam for the actor."""
-        return self.make_optimizer(self.actor, self.actor_lr)
+    def make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Return the actor's."""
+        return {"actor": self.make_actor_optimizer()}
 
-    def training_step(self, batches: list[TensorDict], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batches: list[TensorDict], batch_idx: int) -> dict[str, list[TensorDict]]:
         """Learn from the batches replayed after an episode."""
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        learned = []
+        relabelled = []
         for batch in batches:
-            relabelled = self.relabel(batch, self, self.generator)
-            loss = self.imitation_loss(relabelled)
-            self.minimize(optimizer, loss)
-            if len(learned) == len(batches) - 1:  # the episode's last batch
-                optimizer = self.counted_optimizer()
-            optimizer.step()
-            self.check_finite({"train/imitation_loss": loss})
-            learned.append(relabelled)
-        return goals_of(learned)
+            batch = self.relabel(batch, self, self.generator)
+            self.minimize({"actor": self.imitation_loss(batch)})
+            relabelled.append(batch)
+        return {"relabelled": relabelled}
 
     def imitation_loss(self, batch: TensorDict) -> Tensor:
         """Mean squared error between the actor's and the replayed actions."""
-        action = self.actor(self.inputs(batch["observation"], relabelled_goals(batch)))
+        action = self.actor(self.inputs(batch["observation"], batch["imitation_goal"]))
         loss = (action - batch["action"]).square().mean()
         self.track({"train/imitation_loss": loss})
         return loss

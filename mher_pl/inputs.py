@@ -1,14 +1,20 @@
 """What actor and critic see."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
+from tensordict import TensorDict
 from torch import Tensor, nn
 
+from mher_pl.errors import require_positive
 from mher_pl.normalizer import Normalizer
+from mher_pl.parts import Part
+from mher_pl.task import Shape
 
 
-class Inputs(nn.Module):
+class Inputs(Part, nn.Module):
     """Observations and goals, joined and normalised.
 
     Where the observation itself shows the desired goal, the goal that is asked for stands there too. A relabelled
@@ -16,30 +22,43 @@ class Inputs(nn.Module):
     contradict each other.
 
     Args:
-        observation_size: entries of an observation.
-        goal_size: entries of a goal.
-        desired_goal_indices: the observation entries that show the desired goal; none where empty.
         min_std: floor of the standard deviation in the normalisation.
         clip: normalised inputs are clipped to [-clip, clip].
     """
 
-    def __init__(
-        self, observation_size: int, goal_size: int, desired_goal_indices: Sequence[int], min_std: float, clip: float
-    ) -> None:
+    def __init__(self, min_std: float, clip: float) -> None:
         super().__init__()
-        self.normalizer = Normalizer(observation_size + goal_size, min_std, clip)
-        self.shows_goal = len(desired_goal_indices) > 0
-        sources = torch.arange(observation_size + goal_size)
+        require_positive("model.inputs.min_std", min_std)
+        require_positive("model.inputs.clip", clip)
+        self.min_std, self.clip = min_std, clip
+
+    def build(self, task: Shape) -> None:
+        """Create the statistics for the task's sizes."""
+        self.size = task.observation_size + task.goal_size  # entries of the result
+        self.normalizer = Normalizer(self.size, self.min_std, self.clip)
+        self.shows_goal = len(task.desired_goal_indices) > 0
+        sources = torch.arange(self.size)
         if self.shows_goal:
-            sources[list(desired_goal_indices)] = sources[observation_size:].clone()
+            sources[list(task.desired_goal_indices)] = sources[task.observation_size :].clone()
         # No part of the weights: the task decides it.
         self.register_buffer("sources", sources, persistent=False)  # entries of [observation, goal], by place
 
     def join(self, observation: Tensor, goal: Tensor) -> Tensor:
-        """Join observations [..., obs] under goals [..., goal] and the goals to [..., obs + goal]."""
+        """Join observations [..., obs] under goals [..., goal] and the goals to [..., size]."""
         joined = torch.cat([observation, goal], dim=-1)
         return joined.index_select(-1, self.sources) if self.shows_goal else joined
 
     def forward(self, observation: Tensor, goal: Tensor) -> Tensor:
-        """Join and normalise observations [..., obs] and goals [..., goal] to network inputs [..., obs + goal]."""
+        """Join and normalise observations [..., obs] and goals [..., goal] to network inputs [..., size]."""
         return self.normalizer(self.join(observation, goal))
+
+    def observe(self, episode: TensorDict, reduce: Callable[[Tensor], Tensor]) -> None:
+        """Fold a newly stored episode into the statistics; `reduce` sums over workers.
+
+        Every state counts with both kinds of goals that training meets: the one achieved next and the desired one.
+        """
+        state = episode["observation"][:-1]  # [T, obs]
+        achieved_goal = episode["achieved_goal"][1:]  # [T, goal]
+        desired_goal = episode["desired_goal"].expand_as(achieved_goal)
+        rows = torch.cat([self.join(state, goal) for goal in (achieved_goal, desired_goal)])
+        self.normalizer.update(reduce(Normalizer.sums_of(rows)))

@@ -1,4 +1,4 @@
-"""Networks on normalised inputs: actor, critic, and the ensemble inside the dynamics model."""
+"""Networks on normalised inputs."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -20,29 +20,30 @@ class BatchedLinear(nn.Module):
         return torch.baddbmm(self.bias, inputs, self.weight)
 
 
-class Layers(nn.Sequential):
-    """Layers in a row, whose ReLUs are called as functions: as modules they would take half as long again."""
+class MLP(nn.Module):
+    """Fully connected layers with ReLU between them, Xavier-uniform weights and zero biases.
+
+    Args:
+        sizes: entries of the inputs, units of each hidden layer, entries of the outputs.
+        members: every layer is that many, for inputs [E, B, in]; None is a single network for inputs [..., in].
+    """
+
+    def __init__(self, sizes: Sequence[int], members: int | None = None) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList()
+        for shape in pairwise(sizes):
+            linear = nn.Linear(*shape) if members is None else BatchedLinear(members, *shape)
+            for weight in linear.weight.data.view(-1, *linear.weight.shape[-2:]):
+                nn.init.xavier_uniform_(weight)
+            nn.init.zeros_(linear.bias)
+            self.layers.append(linear)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Run the layers one after the other."""
-        for layer in self:
-            inputs = inputs.relu_() if isinstance(layer, nn.ReLU) else layer(inputs)
-        return inputs
-
-
-def mlp(sizes: Sequence[int], members: int | None = None) -> Layers:
-    """Build fully connected layers of `sizes` with ReLU between them, Xavier-uniform weights and zero biases.
-
-    With `members` every layer is that many.
-    """
-    layers: list[nn.Module] = []
-    for shape in pairwise(sizes):
-        linear = nn.Linear(*shape) if members is None else BatchedLinear(members, *shape)
-        for weight in linear.weight.data.view(-1, *linear.weight.shape[-2:]):
-            nn.init.xavier_uniform_(weight)
-        nn.init.zeros_(linear.bias)
-        layers += [linear, nn.ReLU(inplace=True)]
-    return Layers(*layers[:-1])
+        """Map inputs to outputs."""
+        *hidden, last = self.layers
+        for layer in hidden:
+            inputs = layer(inputs).relu_()
+        return last(inputs)
 
 
 class Actor(nn.Module):
@@ -50,33 +51,8 @@ class Actor(nn.Module):
 
     def __init__(self, input_size: int, action_size: int, hidden_sizes: Sequence[int]) -> None:
         super().__init__()
-        self.layers = mlp([input_size, *hidden_sizes, action_size])
+        self.network = MLP([input_size, *hidden_sizes, action_size])
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Map normalised observations and goals [B, obs + goal] to actions [B, action]."""
-        return torch.tanh(self.layers(inputs))
-
-
-class Critic(nn.Module):
-    """Action value Q(s, a, g) (Appendix D.1)."""
-
-    def __init__(self, input_size: int, action_size: int, hidden_sizes: Sequence[int]) -> None:
-        super().__init__()
-        self.layers = mlp([input_size + action_size, *hidden_sizes, 1])
-
-    def forward(self, inputs: Tensor, action: Tensor) -> Tensor:
-        """Map normalised observations and goals [B, obs + goal] and actions [B, action] to values [B]."""
-        return self.layers(torch.cat([inputs, action], dim=-1)).squeeze(-1)
-
-
-class Ensemble(nn.Module):
-    """Networks of one shape, each with weights of its own."""
-
-    def __init__(self, members: int, sizes: Sequence[int]) -> None:
-        super().__init__()
-        self.members = members
-        self.layers = mlp(sizes, members)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Run every member on the same inputs [B, in] and return [E, B, out]."""
-        return self.layers(inputs.expand(self.members, -1, -1))
+        """Map normalised observations and goals [..., in] to actions [..., action]."""
+        return torch.tanh(self.network(inputs))

@@ -11,11 +11,13 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from mher_pl.checkpoint import read_checkpoint
 from mher_pl.errors import OneLineParser, UserError
 from mher_pl.inputs import Inputs
 from mher_pl.networks import Actor
-from mher_pl.run_folder import checkpoint_file
+from mher_pl.parts import rebuild
+from mher_pl.storage.checkpoint import read_checkpoint
+from mher_pl.storage.folder import checkpoint_file
+from mher_pl.task import Shape
 
 
 class PolicyNetwork(nn.Module):
@@ -85,16 +87,15 @@ def load_policy(path: str | Path, device: str | torch.device = "cpu") -> Policy:
     path = checkpoint_file(path)
     checkpoint = read_checkpoint(path, mmap=True)
     agent, weights = checkpoint["agent"], checkpoint["state_dict"]
-    observation_size, action_size, goal_size = agent["sizes"]
-    network = PolicyNetwork(
-        Inputs(observation_size, goal_size, agent["desired_goal_indices"], agent["min_std"], agent["clip"]),
-        Actor(observation_size + goal_size, action_size, agent["hidden_sizes"]),
-    )
+    task = Shape(**agent["task"])
+    inputs = rebuild(agent["inputs"], Inputs)
+    inputs.build(task)
+    network = PolicyNetwork(inputs, Actor(inputs.size, task.action_size, agent["hidden_sizes"]))
     names = network.state_dict().keys()
     if not names <= weights.keys():
         raise UserError(f"{path} holds no actor; allowed: checkpoints of methods that learn a policy")
     network.load_state_dict({name: weights[name] for name in names})
-    return Policy(agent["env"], observation_size, goal_size, network.to(device).requires_grad_(False))
+    return Policy(task.env, task.observation_size, task.goal_size, network.to(device).requires_grad_(False))
 
 
 def export_policy(policy: Policy, path: str | Path) -> None:

@@ -1,6 +1,7 @@
 """What an agent must know of a goal-reaching task."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -16,7 +17,42 @@ PROBE_STEPS = 20  # real steps on which goals are looked for in observations: en
 PROBE_RESETS = 4  # and resets, for the desired goal to change
 
 
-class Task:
+class Shape:
+    """What the networks of an agent must know of a task: its sizes, and where the desired goal shows.
+
+    Args:
+        env: Gymnasium id.
+        observation_size: entries of an observation.
+        action_size: entries of an action, each in [-1, 1].
+        goal_size: entries of a goal.
+        desired_goal_indices: the observation entries that show the desired goal; none in most tasks.
+    """
+
+    # No dataclass: the command line would ask for each of its fields.
+    def __init__(
+        self,
+        env: str,
+        observation_size: int,
+        action_size: int,
+        goal_size: int,
+        desired_goal_indices: Sequence[int] = (),
+    ) -> None:
+        self.env = env
+        self.observation_size, self.action_size, self.goal_size = observation_size, action_size, goal_size
+        self.desired_goal_indices = tuple(desired_goal_indices)
+
+    def shape(self) -> dict[str, Any]:
+        """Return the arguments of `Shape`, as plain data."""
+        return {
+            "env": self.env,
+            "observation_size": self.observation_size,
+            "action_size": self.action_size,
+            "goal_size": self.goal_size,
+            "desired_goal_indices": list(self.desired_goal_indices),
+        }
+
+
+class Task(Shape):
     """Sizes, episode length, state-to-goal map phi and reward function of a goal environment.
 
     Args:
@@ -33,7 +69,6 @@ class Task:
         desired_goal_indices: the observation entries that show the desired goal; none in most tasks.
     """
 
-    # No dataclass: the command line would ask for each of its fields.
     def __init__(
         self,
         env: str,
@@ -47,9 +82,8 @@ class Task:
         best_reward: float = 0.0,
         desired_goal_indices: tuple[int, ...] = (),
     ) -> None:
-        self.env, self.horizon = env, horizon
-        self.observation_size, self.action_size, self.goal_size = observation_size, action_size, goal_size
-        self.goal_indices, self.desired_goal_indices = goal_indices, desired_goal_indices
+        super().__init__(env, observation_size, action_size, goal_size, desired_goal_indices)
+        self.horizon, self.goal_indices = horizon, goal_indices
         self.compute_reward, self.goal_box, self.best_reward = compute_reward, goal_box, best_reward
 
     def phi(self, states: Tensor) -> Tensor:

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
 
 from tensordict import TensorDict
 from torch import Tensor
 
+from mher_pl.dynamics import virtual_path
 from mher_pl.errors import require_int
-from mher_pl.part import Part
-
-if TYPE_CHECKING:
-    from mher_pl.mher import MHER
+from mher_pl.parts import CriticLearner, Part
 
 
 class TDTarget(Part, ABC):
     """Estimates the value of a batch's transitions, without gradients."""
 
     @abstractmethod
-    def __call__(self, batch: TensorDict, agent: MHER) -> Tensor:
+    def __call__(self, batch: TensorDict, learner: CriticLearner) -> Tensor:
         """Return the unclipped targets [B]; episodes end by the time limit alone, so nothing is terminal."""
 
 
 class OneStep(TDTarget):
     """y = r + gamma Q'(s', pi'(s', g), g) with the target networks (Eq. 7)."""
 
-    def __call__(self, batch: TensorDict, agent: MHER) -> Tensor:
+    def __call__(self, batch: TensorDict, learner: CriticLearner) -> Tensor:
         """Return the unclipped targets [B]."""
-        return batch["reward"] + agent.discount * agent.target_value(
-            batch["next", "observation"], batch["desired_goal"]
-        )
+        value = learner.target_value(batch["next", "observation"], batch["desired_goal"])
+        return batch["reward"] + learner.discount * value
 
 
 class ValueExpansion(TDTarget):
@@ -48,13 +44,14 @@ class ValueExpansion(TDTarget):
         require_int("model.td_target.horizon", horizon, 1)
         self.horizon = horizon
 
-    def __call__(self, batch: TensorDict, agent: MHER) -> Tensor:
+    def __call__(self, batch: TensorDict, learner: CriticLearner) -> Tensor:
         """Return the unclipped targets [B]."""
         state, goal = batch["next", "observation"], batch["desired_goal"]
-        target, discount = batch["reward"], agent.discount
-        for _ in range(self.horizon - 1):
-            state = agent.dynamics(state, agent.target_act(state, goal))
+        target, discount, task = batch["reward"], learner.discount, learner.task
+        rows = [len(batch)] * (self.horizon - 1)
+        for _, reached in virtual_path(learner, learner.target_act, state, goal, rows):
+            state = reached
             # A transition's reward is that of the state it leads to, as for replayed ones.
-            target = target + discount * agent.task.reward(agent.task.phi(state), goal)
-            discount *= agent.discount
-        return target + discount * agent.target_value(state, goal)
+            target = target + discount * task.reward(task.phi(state), goal)
+            discount *= learner.discount
+        return target + discount * learner.target_value(state, goal)

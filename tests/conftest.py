@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mher_pl.cli import Parts, load, quiet
+from mher_pl.run.api import Parts, load
+from mher_pl.run.messages import quiet
 
 ROOT = Path(__file__).parent.parent
 needs_gl = pytest.mark.skipif(

@@ -125,7 +125,7 @@ def test_state_restores_a_buffer_exactly(rounds):
     for seed in range(rounds):
         source(batch, agent, generator(seed))
     restored = rollouts(steps=2, capacity=80)
-    restored.load_state_dict(source.state_dict())
+    restored.load_worker_state(source.worker_state())
     for seed in range(9, 12):
         one, other = (each(batch, agent, generator(seed)) for each in (source, restored))
         assert (one == other).all()
@@ -134,14 +134,14 @@ def test_state_restores_a_buffer_exactly(rounds):
 def test_only_the_filled_part_is_saved():
     agent, source = make_agent(), rollouts(steps=1, capacity=1_000_000)
     source(relabelled(20, agent=agent), agent, generator())
-    assert len(source.state_dict()["rows"]["observation"]) == 20
+    assert len(source.worker_state()["rows"]["observation"]) == 20
 
 
 def test_a_buffer_of_another_capacity_is_refused():
     agent, source = make_agent(), rollouts(capacity=100)
     source(relabelled(5, agent=agent), agent, generator())
     with pytest.raises(UserError, match=r"model\.batch_source\.capacity is 90; allowed: the 100 of ckpt_path"):
-        rollouts(capacity=90).load_state_dict(source.state_dict())
+        rollouts(capacity=90).load_worker_state(source.worker_state())
 
 
 def test_rollouts_need_a_model_and_a_state_to_goal_map():

@@ -25,7 +25,8 @@ def test_every_task_builds_with_the_papers_protocol(task: str, build):
         5,
         64,
     )
-    assert (data.noise, data.random_action_probability, data.capacity) == (0.2, 0.3, 1_000_000)
+    assert (data.exploration.noise, data.exploration.random_action_probability) == (0.2, 0.3)
+    assert data.capacity == 1_000_000
 
 
 @pytest.mark.parametrize("path", [str(p.relative_to(CONFIGS)) for p in sorted(CONFIGS.rglob("*.yaml"))])

@@ -4,17 +4,17 @@ from toy import Record, generator, make_batch, make_task
 
 from mher_pl.errors import UserError
 from mher_pl.gcsl import GCSL
+from mher_pl.inputs import Inputs
 from mher_pl.relabel import Future, ImitationOnly, ModelBased
 
 
 def make_gcsl(relabel=None) -> GCSL:
     agent = GCSL(
         make_task(),
+        Inputs(min_std=1e-4, clip=5.0),
         relabel or Future(1.0),
         hidden_sizes=[8],
         actor_lr=1e-3,
-        min_std=1e-4,
-        clip=5.0,
         compile=False,
         seed=0,
     )
@@ -30,7 +30,8 @@ def test_there_is_one_network_and_no_critic():
 
 def test_the_optimiser_holds_the_actor_alone():
     agent = make_gcsl()
-    (group,) = agent.configure_optimizers().param_groups
+    assert list(agent.make_optimizers()) == ["actor"]
+    (group,) = agent.make_optimizers()["actor"].param_groups
     assert [id(p) for p in group["params"]] == [id(p) for p in agent.actor.parameters()]
 
 
@@ -49,7 +50,7 @@ def test_every_transition_is_relabelled(build):
     cli.trainer.fit(cli.model, cli.datamodule)
     (output,) = record.outputs
     assert len(output["relabelled"]) == 5
-    assert output["relabelled"].all()
+    assert all(batch["relabelled"].all() for batch in output["relabelled"])
 
 
 def test_training_changes_the_actor_towards_the_replayed_actions(build):

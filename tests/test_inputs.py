@@ -1,13 +1,17 @@
 import torch
+from tensordict import TensorDict
 
 from mher_pl.inputs import Inputs
 from mher_pl.normalizer import Normalizer
+from mher_pl.task import Shape
 
 STATE, GOAL = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[8.0, 9.0]])
 
 
 def make_inputs(desired_goal_indices: tuple[int, ...]) -> Inputs:
-    return Inputs(3, 2, desired_goal_indices, min_std=1e-4, clip=5.0)
+    inputs = Inputs(min_std=1e-4, clip=5.0)
+    inputs.build(Shape("none", 3, 2, 2, desired_goal_indices))
+    return inputs
 
 
 def test_observation_and_goal_stand_side_by_side():
@@ -27,3 +31,12 @@ def test_joined_vectors_are_normalised():
 
 def test_what_the_task_decides_is_no_weight():
     assert make_inputs((2, 0)).state_dict().keys() == make_inputs(()).state_dict().keys()
+
+
+def test_statistics_are_of_every_state_under_the_goal_achieved_next_and_under_the_desired_one():
+    inputs = make_inputs(())
+    episode = {"observation": torch.arange(9.0).view(3, 3), "achieved_goal": torch.arange(6.0).view(3, 2) + 20.0}
+    inputs.observe(TensorDict(episode | {"desired_goal": torch.tensor([50.0, 60.0])}), lambda sums: sums)
+    rows = torch.tensor([[0, 1, 2, 22, 23], [3, 4, 5, 24, 25], [0, 1, 2, 50, 60], [3, 4, 5, 50, 60.0]])
+    assert torch.allclose(inputs.normalizer.mean, rows.mean(dim=0))
+    assert torch.allclose(inputs.normalizer.std, rows.std(dim=0, correction=0))

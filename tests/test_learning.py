@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mher_pl.cli import load
+from mher_pl.run.api import load
 from tests.conftest import ROOT
 from tests.events import scalars
 

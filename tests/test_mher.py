@@ -141,8 +141,8 @@ class TestTrainingStep:
 
     def test_fits_the_model_on_the_batch_as_replayed(self, build):
         seen, cli = [], build("point2d", "algorithms/mbpo_her", **TINY)
-        examples = cli.model.dynamics.examples
-        cli.model.dynamics.examples = lambda batch: seen.append(batch) or examples(batch)
+        loss = cli.model.dynamics.loss
+        cli.model.dynamics.loss = lambda batch: seen.append(batch) or loss(batch)
         cli.trainer.fit(cli.model, cli.datamodule)
         states = cli.datamodule.replay.episodes["observation"].flatten(0, 1)
         for batch in seen:
@@ -157,25 +157,35 @@ class TestTrainingStep:
             cli.trainer.fit(cli.model, cli.datamodule)
             assert len(count) == 2 + 5 * updates  # 2 in the small warm-up
 
-    def test_lightnings_global_step_is_the_number_of_episodes(self, build):
+    def test_lightnings_global_step_is_the_number_of_batches(self, build):
         cli = build("point2d", **TINY | {"data.episodes_per_epoch": 2})
         cli.trainer.fit(cli.model, cli.datamodule)
-        assert (cli.trainer.global_step, cli.model.batches) == (2, 10)
+        assert (cli.trainer.global_step, cli.model.batches) == (10, 10)
+
+    def test_the_actor_learns_from_every_batch_or_from_some(self, build):
+        for every, expected in ((1, 5), (2, 3)):
+            cli, steps = build("point2d", **TINY | {"model.init_args.batches_per_actor_update": every}), []
+            loss = cli.model.actor_loss
+            cli.model.actor_loss = lambda batch, loss=loss, steps=steps: steps.append(1) or loss(batch)
+            cli.trainer.fit(cli.model, cli.datamodule)
+            assert len(steps) == expected
+            assert cli.model.named_optimizers["actor"].state[next(cli.model.actor.parameters())]["step"] == expected
 
     def test_both_gradients_are_taken_before_either_is_applied(self, build):
         cli = build("point2d", **TINY)
         agent, order = cli.model, []
-        minimize = agent.minimize
-        agent.minimize = lambda optimizer, loss: order.append("gradient") or minimize(optimizer, loss)
-        build_optimizers = agent.configure_optimizers
+        make_optimizers = agent.make_optimizers
 
-        def configure():
-            optimizers = build_optimizers()
-            for optimizer in optimizers[:2]:
+        def make():
+            optimizers = make_optimizers()
+            for name in ("critic", "actor"):
+                optimizer = optimizers[name]
                 optimizer.register_step_pre_hook(lambda *args: order.append("step"))
+                first = optimizer.param_groups[0]["params"][0]
+                first.register_post_accumulate_grad_hook(lambda *args: order.append("gradient"))
             return optimizers
 
-        agent.configure_optimizers = configure
+        agent.make_optimizers = make
         agent.dynamics.updates_per_batch = 0
         cli.trainer.fit(agent, cli.datamodule)
         assert order[-20:] == ["gradient", "gradient", "step", "step"] * 5
@@ -189,7 +199,7 @@ class TestTrainingStep:
         ({"discount": 1.0}, "model.discount is 1.0"),
         ({"polyak": 1.5}, "model.polyak is 1.5"),
         ({"batches_per_target_update": 0}, "model.batches_per_target_update is 0"),
-        ({"critic_lr": 0.0}, "model.critic_lr is 0.0"),
+        ({"batches_per_actor_update": 0}, "model.batches_per_actor_update is 0"),
     ],
 )
 def test_a_setting_out_of_range_is_named(change, message):
@@ -207,7 +217,7 @@ def test_compiled_and_eager_updates_agree(build):
     start = [parameter.clone() for parameter in eager.model.parameters()]
     for cli in (eager, compiled):
         cli.trainer.fit(cli.model, cli.datamodule)
-    assert compiled.model.critic._compiled_call_impl is not None
+    assert compiled.model.critic.network._compiled_call_impl is not None
     for before, one, other in zip(start, eager.model.parameters(), compiled.model.parameters(), strict=True):
         # On average: where rounding turns a sign, a single weight moves by another step.
         assert (one - other).abs().mean() < 1e-3 * (one - before).abs().mean()

@@ -10,8 +10,8 @@ from trained_runs import ROOT, fit, run_folder
 
 import mher_pl
 from mher_pl.__main__ import main
-from mher_pl.cli import load
 from mher_pl.errors import UserError
+from mher_pl.run.api import load
 
 N = 5
 

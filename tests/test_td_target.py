@@ -10,8 +10,8 @@ from mher_pl.td_target import OneStep, ValueExpansion
 class Walk(Shift):
     """A model that moves every entry of the state by the first entry of the action."""
 
-    def forward(self, state, action):
-        super().forward(state, action)
+    def predict(self, state, action):
+        super().predict(state, action)
         return state + action[:, :1]
 
 

@@ -7,7 +7,10 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from mher_pl.batch_source import Replayed
+from mher_pl.critic import SingleCritic
+from mher_pl.inputs import Inputs
 from mher_pl.mher import MHER
+from mher_pl.parts import DynamicsModel
 from mher_pl.relabel import Keep
 from mher_pl.task import Task
 from mher_pl.td_target import OneStep
@@ -25,26 +28,40 @@ def make_task(goal_box: Tensor | None = None) -> Task:
     return Task("tests/Toy-v0", 10, 3, 2, 2, (2, 0), reached, goal_box)
 
 
-class Shift(nn.Module):
+class Shift(DynamicsModel):
     """In place of a learned model: every step adds 1 to every entry of the state. Keeps what it was given."""
+
+    updates_per_batch = 0
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[tuple[Tensor, Tensor]] = []
-        self.updates_per_batch = 0
 
     def build(self, task: Task) -> None:
         """Have nothing to build."""
 
-    def forward(self, state: Tensor, action: Tensor) -> Tensor:
+    def predict(self, state: Tensor, action: Tensor) -> Tensor:
         """Return the states after a step."""
         self.calls.append((state, action))
         return state + 1.0
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """Have nothing to learn."""
+        return torch.optim.SGD([nn.Parameter(torch.zeros(()))])
+
+    def loss(self, batch: TensorDict) -> tuple[Tensor, dict[str, Tensor]]:
+        """Have nothing to learn."""
+        raise NotImplementedError
+
+    def observe(self, state, action, next_state, reduce) -> None:
+        """Have no statistics."""
 
 
 def make_agent(task: Task | None = None, **parts) -> MHER:
     """A small MHER; `parts` are arguments of it that differ from plain DDPG with a `Shift` model."""
     arguments = {
+        "inputs": Inputs(min_std=1e-4, clip=5.0),
+        "critic": SingleCritic([8], lr=1e-3),
         "relabel": Keep(),
         "batch_source": Replayed(),
         "td_target": OneStep(),
@@ -53,12 +70,10 @@ def make_agent(task: Task | None = None, **parts) -> MHER:
         "action_penalty": 0.0,
         "discount": DISCOUNT,
         "polyak": 0.75,
+        "batches_per_actor_update": 1,
         "batches_per_target_update": 5,
         "hidden_sizes": [8],
         "actor_lr": 1e-3,
-        "critic_lr": 1e-3,
-        "min_std": 1e-4,
-        "clip": 5.0,
         "compile": False,
         "seed": 0,
     }

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from callbacks import Evaluation
+from mher_pl.callbacks import Evaluation
 from mher_pl.errors import UserError
 from tests.events import scalars
 

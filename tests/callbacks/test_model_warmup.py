@@ -2,7 +2,7 @@ import pytest
 import torch
 from lightning import Callback
 
-from callbacks import ModelWarmup
+from mher_pl.callbacks import ModelWarmup
 from mher_pl.errors import UserError
 
 

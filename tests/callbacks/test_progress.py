@@ -1,6 +1,6 @@
 import sys
 
-from callbacks import Progress
+from mher_pl.callbacks import Progress
 
 
 def test_the_bar_counts_environment_steps_to_a_true_total_and_tells_the_end(build, capsys, monkeypatch):

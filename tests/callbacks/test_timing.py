@@ -1,6 +1,6 @@
 import pytest
 
-from callbacks import Timing
+from mher_pl.callbacks import Timing
 from tests.events import scalars
 
 

@@ -4,7 +4,7 @@ import imageio.v2 as imageio
 import numpy as np
 import pytest
 
-from callbacks import Video
+from mher_pl.callbacks import Video
 from mher_pl.errors import UserError
 from tests.conftest import needs_gl
 

@@ -1,0 +1,1 @@
+"""Sweeps over tasks, methods and seeds, and reports of their runs."""

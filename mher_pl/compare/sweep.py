@@ -1,0 +1,170 @@
+"""The `sweep` command: a grid of tasks, algorithms and seeds, each cell a plain `fit` in its own process."""
+
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from mher_pl.compare.engines import ENGINES, GRACE_S, Busy, Engine, Job, Stopped
+from mher_pl.compare.grid import Cell, read_sweep, require_jobs
+from mher_pl.compare.runs import IncompleteRun
+from mher_pl.errors import Interrupted, OneLineParser, UserError
+from mher_pl.storage.configs import find_config
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> int:
+    """Run cells, `jobs` at once, and print a line per event.
+
+    Args:
+        cells: to run.
+        finished: cells of the sweep that need no more running.
+        jobs: cells to run at once.
+        engine: what runs them.
+
+    Returns:
+        The exit code: 0, 1 if a cell failed, 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    total, before, failed, began = finished + len(cells), finished, [], time.monotonic()
+    events = threading.Lock()  # one line per event, and the count on it is that of the event
+
+    def say(event: str, cell: Cell, text: str = "") -> None:
+        print(f"[{finished + len(failed)}/{total}] {event:9} {cell.name}{text}", flush=True)
+
+    def run(cell: Cell) -> None:
+        nonlocal finished
+        try:
+            cell.require_unedited()
+            command, start = cell.command(), time.monotonic()
+            with events:
+                say("continue" if "--ckpt_path" in command else "start", cell)
+            code = engine.run(Job(command, cell.record(command), cell.log.resolve(), Path.cwd(), _environment(jobs)))
+            if code != 0:
+                end = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+                raise IncompleteRun(f"{end}: {cell.last_line()}")
+            success_rate = cell.finished_run().curve[-1].success_rate
+        except Stopped:
+            return
+        except Exception as error:  # whatever went wrong is this cell's failure, not the sweep's
+            with events:
+                failed.append((cell, _reason(error)))
+                say("failed", cell, f"  {_reason(error)}")
+            return
+        with events:
+            finished += 1
+            ended = finished - before + len(failed)
+            left = (time.monotonic() - began) / ended * (len(cells) - ended)
+            text = f"  {_duration(time.monotonic() - start)}, final success {success_rate:.2f}"
+            say("finished", cell, text + (f"; about {_duration(left)} left" if ended < len(cells) else ""))
+
+    with ThreadPoolExecutor(jobs) as threads, _stoppable():
+        try:
+            wait([threads.submit(run, cell) for cell in cells])
+        except Interrupted as interruption:
+            for number in STOP_SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+            print(f"stopping: running cells save and end, within {GRACE_S:.0f} s", flush=True)
+            threads.shutdown(wait=False, cancel_futures=True)
+            engine.stop()
+            threads.shutdown()
+            print(f"stopped: {finished} of {total} cells are finished; the same command goes on from here", flush=True)
+            return interruption.code
+    for cell, reason in failed:
+        print(f"failed: {cell.name}  {reason}  (log: {cell.log})", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _environment(jobs: int) -> dict[str, str]:
+    """Return what a fit's environment adds: one thread each where several run at once, more collapse (README)."""
+    return {"PYTHONUNBUFFERED": "1"} | ({"OMP_NUM_THREADS": "1"} if jobs > 1 else {})
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, Busy):
+        return "it still runs, started by another sweep"
+    if isinstance(error, IncompleteRun | UserError):
+        return str(error)
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return (
+        f"{minutes // 60} h {minutes % 60} min"
+        if minutes >= 60
+        else f"{minutes} min {rest} s"
+        if minutes
+        else f"{rest} s"
+    )
+
+
+def _require_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError):  # ValueError: a null character
+        raise UserError(f"out is {str(out)!r}; allowed: a folder that can be written") from None
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Raise `Interrupted` on Ctrl-C and on SIGTERM; put the signals back afterwards."""
+
+    def interrupt(signum: int, _: object) -> NoReturn:
+        raise Interrupted(signum, f"interrupted by {signal.Signals(signum).name}")
+
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    for number in before:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def main(argv: list[str]) -> int:
+    """Run the command."""
+    parser = OneLineParser(
+        prog="python -m mher_pl sweep",
+        description="Run tasks x algorithms x seeds, each cell a fit in its own process.",
+        epilog="Finished cells are skipped and interrupted ones continued: the same command resumes a sweep.",
+    )
+    parser.add_argument("sweep", metavar="SWEEP", help="YAML file, or name such as point_tasks")
+    parser.add_argument("--jobs", type=int, help="cells to run at once (default: the file's)")
+    parser.add_argument("--engine", choices=sorted(ENGINES), default="local", help="local processes or Ray tasks")
+    parser.add_argument("--dry-run", action="store_true", help="print the command lines and run nothing")
+    arguments = parser.parse_args(argv)
+
+    sweep = read_sweep(find_config("SWEEP", arguments.sweep, "sweeps"))
+    jobs = sweep.jobs if arguments.jobs is None else require_jobs(arguments.jobs, "--jobs")
+    cells = sweep.cells()
+    for cell in cells:
+        cell.require_same_options()
+    left = [cell for cell in cells if not cell.is_finished()]
+    if arguments.dry_run:
+        threads = ["OMP_NUM_THREADS=1"] if jobs > 1 else []
+        for cell in cells:
+            line = shlex.join([*threads, "python", *cell.command()[1:]])
+            print(line if cell in left else f"# {cell.name} is finished")
+        return 0
+    _require_folder(sweep.out)
+    done = len(cells) - len(left)
+    count = f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}"
+    print(f"{count} in {sweep.out}: {done} finished, {len(left)} to run, {jobs} at once")
+    if not left:
+        return 0
+    engine = ENGINES[arguments.engine](jobs)
+    try:
+        code = run_cells(left, done, jobs, engine)
+    finally:
+        engine.close()
+    if code == 0:
+        print(f"compare: python -m mher_pl report {shlex.quote(str(sweep.out))} --out DIR")
+    return code

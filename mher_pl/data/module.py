@@ -1,0 +1,182 @@
+"""Episodes in, batches out: collection, replay and the dataset that training iterates over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from lightning import LightningDataModule
+from tensordict import TensorDict
+from torch.utils.data import IterableDataset
+
+from mher_pl.data.replay import EpisodeReplay
+from mher_pl.data.source import EpisodeSource
+from mher_pl.errors import UserError, require, require_int
+from mher_pl.exploration import Exploration
+from mher_pl.parallel.workers import gather_from_workers, worker_seed
+from mher_pl.parts import Part, load_worker_states, require_same_parts, worker_states
+from mher_pl.sampler import Sampler
+from mher_pl.task import inspect_task
+
+
+class EpisodeBatches(IterableDataset):
+    """An epoch: for each of its episodes collect, store, then yield the batches to learn from.
+
+    They are yielded together, so a step of Lightning's is an episode: its loop and the callbacks' hooks, which take a
+    twentieth of an update's time, are run once for all of them.
+    """
+
+    def __init__(self, data: GoalDataModule) -> None:
+        self.data = data
+
+    def __iter__(self) -> Iterator[list[TensorDict]]:
+        """Yield the batches of an episode; the next one is collected only after all of them were learned from.
+
+        A run that was interrupted within an epoch goes on with the next episode of it.
+        """
+        start, self.data.start = self.data.start, 0
+        for episode in range(start, len(self)):
+            self.data.collect()
+            self.data.position = episode + 1
+            yield self.data.replayed()
+
+    def __len__(self) -> int:
+        """Return the episodes of an epoch; with a length Lightning collects none ahead of time."""
+        return self.data.episodes_per_epoch
+
+
+class GoalDataModule(LightningDataModule):
+    """A goal environment as a stream of training batches.
+
+    Args:
+        env: id of a Gymnasium goal environment.
+        env_kwargs: arguments of the environment.
+        goal_indices: entries of the observation that make the achieved goal; null looks for them on real steps.
+        desired_goal_indices: entries of the observation that show the desired goal, so that they are relabelled with
+            it; null looks for them likewise, an empty list relabels none.
+        episodes_per_epoch: training episodes of an epoch.
+        batches_per_episode: batches learned from after each episode.
+        batch_size: transitions of a batch.
+        capacity: transitions that the replay holds.
+        source: where episodes come from.
+        exploration: how the episodes explore.
+        sampler: which episodes are replayed.
+        seed: of environment, exploration and sampling.
+
+    Raises:
+        UserError: a value is out of range, or `env` is no usable goal environment.
+    """
+
+    def __init__(
+        self,
+        env: str,
+        env_kwargs: dict[str, bool | int | float | str | list | None],
+        goal_indices: list[int] | None,
+        desired_goal_indices: list[int] | None,
+        episodes_per_epoch: int,
+        batches_per_episode: int,
+        batch_size: int,
+        capacity: int,
+        source: EpisodeSource,
+        exploration: Exploration,
+        sampler: Sampler,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        require_int("data.episodes_per_epoch", episodes_per_epoch, 1)
+        require_int("data.batches_per_episode", batches_per_episode, 1)
+        require_int("data.batch_size", batch_size, 1)
+        require_int("seed_everything", seed, 0)
+        self.task = inspect_task(env, env_kwargs, goal_indices, desired_goal_indices)
+        if capacity < self.task.horizon:
+            raise UserError(
+                f"data.capacity is {capacity}; allowed: at least one episode of {env}, {self.task.horizon} transitions"
+            )
+        self.env_kwargs = env_kwargs
+        self.episodes_per_epoch, self.batches_per_episode = episodes_per_epoch, batches_per_episode
+        self.batch_size, self.capacity, self.seed = batch_size, capacity, seed
+        self.parts: dict[str, Part] = {"source": source, "exploration": exploration, "sampler": sampler}
+        self.source, self.exploration, self.sampler = source, exploration, sampler
+        for part in self.parts.values():
+            part.check(self.task)
+        self.env_steps = 0  # of all data-parallel workers
+        self.position = 0  # episodes of the epoch so far
+        self.start = 0  # episode with which the next epoch begins
+
+    def setup(self, stage: str) -> None:
+        """Create the replay and open the source for training."""
+        if stage == "fit":
+            seed = worker_seed(self.seed, self.trainer.global_rank)
+            self.replay = EpisodeReplay(self.capacity, self.task.horizon, self.sampler, seed)
+            self.source.open(self.task, self.env_kwargs, self.exploration, self.trainer.lightning_module.act, seed)
+
+    def collect(self, random: bool = False) -> None:
+        """Get one episode, of uniformly random actions if `random`, store it and show it to the agent."""
+        episode = self.source.next(random)
+        is_success = episode.pop("is_success")
+        self.replay.add(episode)
+        self.env_steps += self.task.horizon * self.trainer.world_size
+        agent = self.trainer.lightning_module
+        agent.observe(episode)
+        if not random:
+            agent.track({"train/success_rate": is_success.float().to(agent.device)})
+
+    def replayed(self) -> list[TensorDict]:
+        """Sample the batches to learn from after an episode."""
+        return [self.replay.sample(self.batch_size) for _ in range(self.batches_per_episode)]
+
+    def train_dataloader(self) -> EpisodeBatches:
+        """Return the epoch's episodes."""
+        return EpisodeBatches(self)
+
+    def val_dataloader(self) -> range:
+        """Return a single number as a batch, so that Lightning runs its loop and with it the `Evaluation` callback."""
+        return range(1)
+
+    test_dataloader = val_dataloader
+
+    def log_metrics(self, metrics: dict[str, float]) -> None:
+        """Log metrics against environment steps, warm-up included; Lightning's own step counts episodes."""
+        for logger in self.trainer.loggers:
+            logger.log_metrics(metrics, step=self.env_steps)
+
+    def teardown(self, stage: str) -> None:
+        """Close the source."""
+        if stage == "fit":
+            self.source.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return counters, and every worker's replay and parts, as plain data."""
+        own = {"replay": self.replay.state_dict(), "parts": worker_states(self.parts)}
+        return {
+            "env_steps": self.env_steps,
+            "position": self.position,
+            "env_kwargs": self.env_kwargs,
+            "workers": gather_from_workers(self.trainer, own),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned; without training only the counter matters.
+
+        Raises:
+            UserError: the checkpoint is of another number of workers, form of the task, part or replay.
+        """
+        self.env_steps, self.position, self.start = state["env_steps"], state["position"], state["position"]
+        if self.trainer.state.fn == "fit":
+            self.require_own(state)
+            workers = state["workers"]
+            if len(workers) != self.trainer.world_size:
+                raise UserError(
+                    f"ckpt_path names a checkpoint of {len(workers)} workers, but this run has "
+                    f"{self.trainer.world_size}; allowed: trainer.devices as when it was written"
+                )
+            own = workers[self.trainer.global_rank]
+            self.replay.load_state_dict(own["replay"])
+            load_worker_states(self.parts, own["parts"])
+
+    def require_own(self, state: dict[str, Any]) -> None:
+        """Raise `UserError` if what `state_dict` returned is of another form of the task or of other parts."""
+        saved = state["env_kwargs"]
+        require(self.env_kwargs == saved, "data.env_kwargs", self.env_kwargs, f"{saved}, as in the checkpoint")
+        for worker in state["workers"]:
+            require_same_parts("data", self.parts, worker["parts"])

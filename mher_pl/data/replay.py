@@ -1,0 +1,113 @@
+"""Replay of whole episodes."""
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
+
+from mher_pl.errors import require, require_int
+from mher_pl.sampler import Sampler
+
+
+class EpisodeReplay:
+    """The last `capacity` transitions as whole episodes in a TorchRL replay buffer; one item is one episode.
+
+    An item holds `observation` [T+1, obs], `achieved_goal` [T+1, goal], `desired_goal` [goal] and `action` [T, action]:
+    every state once, so that a transition costs little more than the bytes of its fields.
+
+    `episodes` are the stored ones [N], oldest first only until the replay has wrapped; a view, not a copy.
+
+    Sampling is pure: it returns a batch and changes nothing but the random generator.
+    """
+
+    def __init__(self, capacity: int, horizon: int, sampler: Sampler, seed: int) -> None:
+        require_int("data.capacity", capacity, horizon)
+        self.capacity, self.horizon = capacity, horizon
+        self.sampler = sampler
+        self.buffer = TensorDictReplayBuffer(storage=LazyTensorStorage(capacity // horizon), batch_size=1)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.episodes = TensorDict(batch_size=[0])
+
+    def __len__(self) -> int:
+        """Return the number of stored episodes."""
+        return len(self.buffer)
+
+    def add(self, episode: TensorDict) -> None:
+        """Store one episode; the oldest makes room when the replay is full."""
+        self.buffer.add(episode)
+        self._view_episodes()
+        self.sampler.update(self.episodes, self.newest)
+
+    def _view_episodes(self) -> None:
+        # Once an episode, not once a batch.
+        self.episodes = self.buffer.storage[: len(self)]
+
+    @property
+    def newest(self) -> int:
+        """Index of the episode that was stored last."""
+        return (self.buffer.writer._cursor - 1) % self.buffer.storage.max_size
+
+    def sample(self, size: int) -> TensorDict:
+        """Sample `size` transitions: the sampler's choice of episodes, then uniform time steps."""
+        episode = self.sampler(len(self), size, self.generator)  # [B]
+        step = torch.randint(self.horizon, (size,), generator=self.generator)  # [B]
+        return self.transitions(episode, step, self.generator)
+
+    def transitions(self, episode: Tensor, step: Tensor, generator: torch.Generator) -> TensorDict:
+        """Gather the transitions at (episode [B], step [B]), each with a goal achieved later in its own episode.
+
+        Step t of T leads from state t to state t+1. `hindsight_goal` is the achieved goal of a state drawn uniformly
+        from t+1 ... T: the state after the action counts, the one before it never does.
+        """
+        later = step + 1 + (torch.rand(len(step), generator=generator) * (self.horizon - step)).long()
+        data = self.episodes
+        observation, achieved_goal = data["observation"], data["achieved_goal"]
+        device = observation.device  # a batch that knows where it is moves there in no time
+        return TensorDict(
+            {
+                "observation": observation[episode, step],
+                "action": data["action"][episode, step],
+                "desired_goal": data["desired_goal"][episode],
+                "hindsight_goal": achieved_goal[episode, later],
+                "next": TensorDict(
+                    {
+                        "observation": observation[episode, step + 1],
+                        "achieved_goal": achieved_goal[episode, step + 1],
+                    },
+                    batch_size=step.shape,
+                    device=device,
+                ),
+            },
+            batch_size=step.shape,
+            device=device,
+        )
+
+    def last_episode(self, generator: torch.Generator) -> TensorDict:
+        """Return the newest episode as a batch of its T transitions, in order."""
+        step = torch.arange(self.horizon)
+        return self.transitions(torch.full_like(step, self.newest), step, generator)
+
+    def state_dict(self) -> dict:
+        """Return the filled part of the storage, the write position and the generator as plain data."""
+        return {
+            "capacity": self.capacity,
+            "horizon": self.horizon,
+            "episodes": {key: value.clone() for key, value in self.episodes.items()},
+            "cursor": self.buffer.writer._cursor,
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Restore what `state_dict` returned.
+
+        Raises:
+            UserError: the capacity or the episodes' length was another.
+        """
+        for setting, own in (("capacity", self.capacity), ("horizon", self.horizon)):
+            require(own == state[setting], f"data.{setting}", own, f"{state[setting]}, as in the checkpoint")
+        episodes = state["episodes"]
+        if episodes:
+            self.buffer.extend(TensorDict(episodes, batch_size=[len(episodes["action"])]))
+            self.buffer.writer._cursor = state["cursor"]
+            self._view_episodes()
+        self.generator.set_state(state["generator"])

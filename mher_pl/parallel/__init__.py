@@ -1,0 +1,1 @@
+"""Several processes: seeds side by side and data-parallel workers."""

@@ -1,0 +1,56 @@
+"""Which of several processes this one is, asked before there is a trainer."""
+
+from typing import Any
+
+from lightning.fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    LSFEnvironment,
+    MPIEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+
+from mher_pl.errors import UserError
+
+
+def global_rank(devices: Any) -> int:
+    """Return this process's rank over all nodes before there is a trainer, from what its launcher left in `environ`.
+
+    Args:
+        devices: the trainer's setting of that name, processes of a node.
+
+    Raises:
+        UserError: on a further node, where the rank depends on it, the number of devices is not said.
+    """
+    environment = cluster_environment()
+    if not isinstance(environment, LightningEnvironment):
+        return environment.global_rank()
+    node = environment.node_rank()
+    return environment.local_rank() + (node * count_devices(devices) if node > 0 else 0)
+
+
+def cluster_environment() -> ClusterEnvironment:
+    """Return the cluster environment that Lightning will choose.
+
+    Raises:
+        UserError: Lightning does not support what the cluster was asked for.
+    """
+    for environment in (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment, MPIEnvironment):
+        if environment.detect():
+            try:
+                return environment()
+            except RuntimeError as error:
+                raise UserError(" ".join(str(error).split())) from error
+    return LightningEnvironment()
+
+
+def count_devices(devices: Any) -> int:
+    """Count the devices of a node that a setting `4`, `"4"`, `[0, 1]` or `"0,1"` names."""
+    if isinstance(devices, str):
+        names = devices.strip(", ").split(",")
+        devices = int(devices) if len(names) == 1 and names[0].isdecimal() and "," not in devices else names
+    count = len(devices) if isinstance(devices, list) else devices
+    if not isinstance(count, int) or count < 1 or devices == ["auto"]:
+        raise UserError(f"trainer.devices is {devices!r}; allowed with several nodes: a number, or a list")
+    return count

@@ -1,0 +1,1 @@
+"""Running a config: command line and Python."""

@@ -1,0 +1,333 @@
+"""LightningCLI of `fit`, `validate` and `test`."""
+
+import atexit
+import os
+import re
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import StrategyRegistry
+from torch.utils.tensorboard.summary import hparams
+
+from mher_pl.agent import Agent
+from mher_pl.callbacks import (
+    Evaluation,
+    Interruption,
+    ModelWarmup,
+    Progress,
+    RelabelGoalLogger,
+    RunCheckpoint,
+    SavedInterruption,
+    SeedSummary,
+    Timing,
+    ended_by_signals,
+)
+from mher_pl.data import GoalDataModule
+from mher_pl.errors import SeedsFailed, UserError, require, require_int
+from mher_pl.parallel.cluster import global_rank
+from mher_pl.parallel.ddp import WorkerStrategy
+from mher_pl.parallel.seeds import SeedParallelStrategy
+from mher_pl.run.messages import UsageError, quiet
+from mher_pl.storage.checkpoint import read_checkpoint
+from mher_pl.storage.configs import find_config
+from mher_pl.storage.folder import RunFolders, changes, checkpoint_file, require_writable, sole_writer
+from mher_pl.storage.logger import RunLogger
+from mher_pl.storage.settings import flatten
+from mher_pl.storage.writer import PlainCheckpointIO
+
+CONFIG_FOLDERS = "", "algorithms"  # of `configs`, where names are looked for
+SETTINGS = "seed_everything", "algorithm", "data", "model", "warmup"  # sections that decide what a run learns
+
+
+class Parser(LightningArgumentParser):
+    """A parser that raises instead of printing its usage over many lines."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise `UsageError`."""
+        raise UsageError(str(message)) from ex
+
+
+class SaveRunConfig(SaveConfigCallback):
+    """Save the resolved config in the run's folder, of training runs only."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Save before training, and not before an evaluation that comes first."""
+        if stage == "fit":
+            super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Save what repeats this run alone; a resumed run writes its own again."""
+        config = self.config.clone()
+        if "ckpt_path" in config:  # not where `load` only built the parts
+            config.pop("ckpt_path")
+        if isinstance(trainer.strategy, SeedParallelStrategy):
+            config.trainer.strategy, config.trainer.devices, config.trainer.num_nodes = "auto", 1, 1
+        # Not the logger's folder, which with the user's own logger may be any.
+        path = Path(trainer.default_root_dir) / self.config_filename
+        self.parser.save(config, path, skip_none=False, overwrite=True, multifile=False)
+
+
+class MherCLI(LightningCLI):
+    """Wires a config to module, data module, callbacks and trainer."""
+
+    def __init__(self, args: list[str] | None = None, run: bool = True) -> None:
+        self.command = args[0] if args else None
+        super().__init__(
+            model_class=Agent,
+            datamodule_class=GoalDataModule,
+            subclass_mode_model=True,
+            seed_everything_default=0,
+            save_config_callback=SaveRunConfig,
+            save_config_kwargs={"save_to_log_dir": False},
+            auto_configure_optimizers=False,
+            parser_class=Parser,
+            args=args,
+            run=run,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what a config holds beside Lightning's trainer, model and data."""
+        parser.add_argument(
+            "--algorithm", type=str, default="mher", help="name of the method in run folders and reports"
+        )
+        parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
+        parser.add_lightning_class_args(ModelWarmup, "warmup")
+        parser.add_lightning_class_args(Evaluation, "evaluation")
+        parser.add_lightning_class_args(RelabelGoalLogger, "relabel_goals")
+        parser.set_defaults({"model": "mher_pl.mher.MHER"})
+        parser.link_arguments("data.task", "model.init_args.task", apply_on="instantiate")
+        parser.link_arguments("seed_everything", "model.init_args.seed")
+        parser.link_arguments("seed_everything", "data.seed")
+
+    def _parse_ckpt_path(self) -> None:
+        """Keep the config in charge: a checkpoint is data, its hyperparameters override nothing."""
+
+    def _set_seed(self) -> None:
+        """Check the seed before Lightning takes it."""
+        seed = self._get(self.config, "seed_everything")
+        if isinstance(seed, bool) or not 0 <= seed < 2**32:
+            raise UserError(f"seed_everything is {seed!r}; allowed: an integer from 0 to {2**32 - 1}")
+        super()._set_seed()
+
+    def subcommands(self) -> dict[str, set[str]]:
+        """Return the command that was asked for alone, for the parser of each takes time to build.
+
+        `weights_only` is no option: checkpoints are never read as anything else.
+        """
+        skip = LightningCLI.subcommands()
+        names = [self.command] if self.command in skip else list(skip)
+        return {name: skip[name] | {"weights_only"} for name in names}
+
+    def before_instantiate_classes(self) -> None:
+        """Set what must hold before any environment or network exists."""
+        algorithm = self._get(self.config, "algorithm")
+        if not re.fullmatch(r"\w[\w.-]*", algorithm):
+            raise UserError(f"algorithm is {algorithm!r}; allowed: a name of letters, digits, _, - and .")
+        threads = self._get(self.config, "threads")
+        if threads < 1:
+            raise UserError(f"threads is {threads}; allowed: an integer of at least 1")
+        torch.set_num_threads(threads)
+        # Adam's moments of dead units decay to denormal numbers, which processors handle in software: after 300 updates
+        # each of them would take a third longer.
+        torch.set_flush_denormal(True)
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # else Lightning sets its own number under ddp
+        trainer = self._get(self.config, "trainer")
+        self.seeds = str(trainer.strategy) == SeedParallelStrategy.strategy_name
+        if self.seeds:
+            if self.subcommand != "fit":
+                raise UserError(f"trainer.strategy is 'seed_parallel' in {self.subcommand}; allowed: in fit")
+            config = self.config[self.subcommand]
+            seed = config.seed_everything + global_rank(trainer.devices)
+            config.seed_everything = config.data.seed = config.model.init_args.seed = seed
+            self._set_seed()
+
+    def instantiate_classes(self) -> None:
+        """Instantiate everything, and let a user's mistake out of the parser's own error around it."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, UserError):
+                cause = cause.__cause__ or cause.__context__
+            raise cause or error from None
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Give a training run its folder, logger and callbacks; `validate` and `test` write nothing."""
+        config = self._get(self.config_init, "trainer")
+        require_trainer_settings(config)
+        self.model.configure_model()  # parts that do not fit together are refused before anything is written
+        kwargs["plugins"] = [*as_list(config["plugins"]), PlainCheckpointIO()]
+        self.folder, self.resumed, self.continued, self.writes = None, False, False, False
+        callbacks: list[Callback] = [Timing()]
+        if self.subcommand in (None, "fit"):
+            kwargs |= self._claim_folder(config)
+            if self.seeds:
+                seed = self._get(self.config, "seed_everything")
+                self.seed_summary = SeedSummary(self.folder.parent / "seeds", seed)
+                callbacks.append(self.seed_summary)
+        else:
+            kwargs["logger"] = False
+            path = self._get(self.config, "ckpt_path")
+            if path is None:
+                raise UserError("ckpt_path is missing; allowed: --ckpt_path RUN, a run's folder or a checkpoint")
+            self.config_init[self.subcommand]["ckpt_path"] = str(checkpoint_file(path))
+        if config["enable_progress_bar"] is not False:
+            callbacks.append(Progress())
+        if self.folder is not None and config["enable_checkpointing"] is not False:
+            checkpoint = RunCheckpoint(self.folder)
+            callbacks += [checkpoint, SavedInterruption(checkpoint)]
+        else:
+            callbacks.append(Interruption())
+        kwargs["callbacks"] = [*as_list(config["callbacks"]), *callbacks]
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (TypeError, ValueError) as error:
+            remove_if_empty(self.folder)
+            raise UserError(f"trainer cannot be built as configured: {' '.join(str(error).split())}") from error
+        except Exception:
+            remove_if_empty(self.folder)
+            raise
+
+    def _claim_folder(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Choose the run's folder, and where it goes on from; return the trainer's arguments that follow."""
+        if not self.seeds and global_rank(config["devices"]) > 0:
+            # A data-parallel worker: the first one logs and saves for all, so this one only reads.
+            self._find_checkpoint(config, claim=False)
+            return {"logger": False}
+        self._find_checkpoint(config, claim=True)
+        self.writes = True
+        atexit.register(remove_if_empty, self.folder)  # where `load` built what was never trained
+        arguments: dict[str, Any] = {"default_root_dir": str(self.folder)}
+        if config["logger"] is None:
+            # What an interrupted run logged after the checkpoint is hidden.
+            arguments["logger"] = RunLogger(self.folder, self.env_steps + 1 if self.continued else None)
+        return arguments
+
+    def _find_checkpoint(self, config: dict[str, Any], claim: bool) -> None:
+        """Set the run's `folder`, `env_steps` so far, and the checkpoint it starts from.
+
+        `continued` says that the folder is that of an earlier start of the run, `resumed` that it had a checkpoint.
+
+        `last` goes on in the folder of the newest run, from the start if it was interrupted before its first
+        checkpoint; so does the path of a run's own last checkpoint. Any other checkpoint begins a new run.
+        """
+        seed = self._get(self.config, "seed_everything")
+        root = require_writable(Path(config["default_root_dir"] or "runs"), "trainer.default_root_dir")
+        folders = RunFolders(root, self.datamodule.task.env, self._get(self.config, "algorithm"), seed)
+        path = self._get(self.config, "ckpt_path") if self.subcommand == "fit" else None
+        self.env_steps, checkpoint = -1, None
+        if path == "last":
+            self.folder, checkpoint = folders.latest()
+        elif path is not None:
+            checkpoint = checkpoint_file(path)
+            self.folder = folders.owner(checkpoint)
+        self.continued = self.folder is not None
+        self.resumed = self.continued and checkpoint is not None
+        if checkpoint is not None:
+            saved = read_checkpoint(checkpoint, mmap=True)
+            self.env_steps = saved[type(self.datamodule).__name__]["env_steps"]
+            epochs = saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+            require_epochs_left(config["max_epochs"], epochs, checkpoint)
+            self.model.require_own(saved)
+            self.datamodule.require_own(saved[type(self.datamodule).__name__])
+        if path is not None:
+            self.config_init[self.subcommand]["ckpt_path"] = None if checkpoint is None else str(checkpoint)
+        if self.folder is None:
+            self.folder = folders.claim() if claim else folders.folder(folders.newest() + 1)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run it; while it trains, nobody else writes into the run's folder."""
+        with sole_writer(self.folder) if self.writes else nullcontext():
+            super()._run_subcommand(subcommand)
+
+    def before_fit(self) -> None:
+        """Log the hyperparameters beside the success rate that they led to; name those that a resumed run changes."""
+        settings = dict(flatten({section: self._get(self.config_dump, section) for section in SETTINGS}))
+        if self.resumed:
+            for change in changes(self.folder, settings) if self.writes else []:
+                print(f"this run goes on with another setting: {change}")
+            return
+        parameters = {
+            key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in settings.items()
+        }
+        for logger in self.trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                # Not through the logger, which would also log a success rate of its own making at step 0.
+                experiment, session, _ = hparams(parameters, {"eval/success_rate": 0.0})
+                logger.experiment.file_writer.add_summary(experiment)
+                logger.experiment.file_writer.add_summary(session)
+
+    def after_fit(self) -> None:
+        """Fail if a seed failed.
+
+        Raises:
+            SeedsFailed: with the seeds and why.
+        """
+        if self.seeds:
+            self.trainer.strategy.launcher.wait()
+            if failures := self.seed_summary.failures():
+                reasons = ", ".join(f"seed {seed} ({reason})" for seed, reason in failures.items())
+                raise SeedsFailed(f"{len(failures)} of {self.trainer.strategy.seeds} seeds failed: {reasons}")
+
+
+def require_trainer_settings(config: dict[str, Any]) -> None:
+    """Raise `UserError` for trainer settings that Lightning takes and fails with later, or that no test covers."""
+    strategy, epochs = config["strategy"], config["check_val_every_n_epoch"]
+    names = "auto", "ddp", SeedParallelStrategy.strategy_name
+    require(not isinstance(strategy, str) or strategy in names, "trainer.strategy", strategy, ", ".join(names))
+    if epochs is not None:
+        require_int("trainer.check_val_every_n_epoch", epochs, 1)
+    # Replay and environments hold 32-bit numbers, no gradient is scaled, and autocast would keep copies of the weights
+    # for all of a training step, in which they change.
+    require(config["precision"] in (None, "32-true", "32", 32), "trainer.precision", config["precision"], "32-true")
+
+
+def remove_if_empty(folder: Path | None) -> None:
+    """Remove a run's folder into which nothing was written."""
+    if folder is not None:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return what the trainer takes as nothing, one thing or a list of things as a list."""
+    return [] if value is None else list(value) if isinstance(value, list) else [value]
+
+
+def require_epochs_left(max_epochs: int | None, epochs: int, checkpoint: Path) -> None:
+    """Raise `UserError` if the checkpoint is from beyond the run's end."""
+    if max_epochs is not None and -1 < max_epochs < epochs:
+        raise UserError(f"trainer.max_epochs is {max_epochs}; allowed: at least {epochs}, the epochs in {checkpoint}")
+    if max_epochs == epochs:
+        print(f"nothing left to train: all {epochs} epochs are in {checkpoint}")
+
+
+def resolve_configs(args: list[str]) -> list[str]:
+    """Return the arguments with the path of each config file in place of its name."""
+    resolved = list(args)
+    for index, arg in enumerate(args):
+        option, equals, value = arg.partition("=")
+        if option == "--config" and equals:
+            resolved[index] = f"--config={find_config('--config', value, *CONFIG_FOLDERS)}"
+        elif arg in ("--config", "-c") and index + 1 < len(args):
+            resolved[index + 1] = str(find_config("--config", args[index + 1], *CONFIG_FOLDERS))
+    return resolved
+
+
+def run(args: list[str]) -> None:
+    """Run `fit`, `validate` or `test` with the given arguments."""
+    quiet()
+    if not any(arg in ("-c", "-h") or arg.startswith(("--config", "--help", "--print_config")) for arg in args):
+        raise UserError("--config is missing; allowed: --config fetch, the name of a task or a YAML file, and overlays")
+    with ended_by_signals():
+        MherCLI(resolve_configs(args))
+
+
+StrategyRegistry.register("seed_parallel", SeedParallelStrategy, "One independent seed a device", override=True)
+StrategyRegistry.register("ddp", WorkerStrategy, "Data-parallel workers", override=True)

@@ -1,0 +1,1 @@
+"""What lies on disk: folders of runs, checkpoints, settings and logs."""

@@ -1,0 +1,137 @@
+"""Folders of runs: `<root>/<task>/<algorithm>/seed_<seed>`."""
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from mher_pl.errors import UserError
+from mher_pl.storage.settings import flatten
+
+LAST = Path("checkpoints") / "last.ckpt"
+
+
+@dataclass(frozen=True)
+class RunFolders:
+    """Where the runs of one task, algorithm and seed lie: `seed_0`, then `seed_0-2`, `seed_0-3`, ..."""
+
+    root: Path
+    env: str  # Gymnasium id
+    algorithm: str
+    seed: int
+
+    @property
+    def parent(self) -> Path:
+        """The folder of all seeds."""
+        return self.root / self.env.split("/")[-1] / self.algorithm
+
+    def folder(self, number: int) -> Path:
+        """Return the folder of the `number`-th run, from 1."""
+        return self.parent / (f"seed_{self.seed}" if number == 1 else f"seed_{self.seed}-{number}")
+
+    def newest(self) -> int:
+        """Return the number of the newest run, 0 if there is none."""
+        names = (re.fullmatch(rf"seed_{self.seed}(?:-(\d+))?", path.name) for path in self.parent.glob("seed_*"))
+        return max((int(name[1] or 1) for name in names if name), default=0)
+
+    def claim(self) -> Path:
+        """Create and return the folder of a new run; earlier runs are never overwritten, nor shared by two programs."""
+        while True:
+            folder = self.folder(self.newest() + 1)
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:  # another program was quicker
+                continue
+            return folder
+
+    def latest(self) -> tuple[Path, Path | None]:
+        """Return the folder of the newest run and its last checkpoint, None if it ended before its first.
+
+        Raises:
+            UserError: there is no run.
+        """
+        number = self.newest()
+        if number == 0:
+            raise UserError(
+                f"ckpt_path is 'last', but there is no run in {self.folder(1)}; allowed: last after an interrupted run "
+                "of the same task, algorithm, seed and trainer.default_root_dir, or a checkpoint file"
+            )
+        folder = self.folder(number)
+        return folder, folder / LAST if (folder / LAST).is_file() else None
+
+    def owner(self, checkpoint: Path) -> Path | None:
+        """Return the run's folder if `checkpoint` is the last one of a run of this task, algorithm and seed."""
+        folder = checkpoint.resolve().parent.parent
+        try:
+            config = yaml.safe_load((folder / "config.yaml").read_text())
+            same = (config["data"]["env"], config["algorithm"], config["seed_everything"])
+        except (OSError, yaml.YAMLError, TypeError, KeyError):
+            return None
+        is_last = checkpoint.resolve() == folder / LAST
+        return folder if is_last and same == (self.env, self.algorithm, self.seed) else None
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Hold a run's folder for this process, until the block or the process ends.
+
+    Raises:
+        UserError: another process trains the run.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"ckpt_path names the run in {folder}, which another process trains; allowed: a run that has ended"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def changes(folder: Path, settings: dict[str, object]) -> list[str]:
+    """Say which of `settings`, by their dotted keys, the config in a run's folder has otherwise."""
+    try:
+        saved = dict(flatten(yaml.safe_load((folder / "config.yaml").read_text())))
+    except (OSError, yaml.YAMLError):
+        return []
+    return [f"{key} is {value}, was {saved[key]}" for key, value in settings.items() if saved.get(key, value) != value]
+
+
+def checkpoint_file(path: str | Path) -> Path:
+    """Return the checkpoint that `path` names: a file, or a run's folder, whose last one it is.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / LAST
+    if not path.is_file():
+        raise UserError(f"ckpt_path is {str(path)!r}, which does not exist; allowed: a checkpoint, or a run's folder")
+    return path
+
+
+def require_writable(folder: Path, setting: str) -> Path:
+    """Create a folder that `setting` names and return it.
+
+    Raises:
+        UserError: it cannot be created or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise UserError(f"{setting} is {str(folder)!r}; allowed: a folder that can be written")
+    return folder

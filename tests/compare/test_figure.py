@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from mher_pl.compare.figure import STYLES, draw_curves
+
+
+def curve(*seeds):
+    rates = np.array(seeds, dtype=float)  # [seed, E]
+    return list(range(1, rates.shape[1] + 1)), rates
+
+
+def lines(panel):
+    return {line.get_label(): line for line in panel.lines}
+
+
+def test_the_line_is_the_median_and_the_shade_the_interquartile_range():
+    figure = draw_curves({"A-v1": {"her": curve([0, 0.1], [0, 0.2], [1, 0.3], [1, 0.9], [1, 1.0])}})
+    (panel,) = [panel for panel in figure.axes if panel.get_visible()]
+    assert panel.get_title() == "A-v1"
+    np.testing.assert_allclose(lines(panel)["her"].get_xydata(), [[1, 1.0], [2, 0.3]])
+    corners = {(x, round(y, 3)) for x, y in panel.collections[0].get_paths()[0].vertices}
+    assert corners == {(1, 0.0), (2, 0.2), (1, 1.0), (2, 0.9)}
+
+
+def test_an_algorithm_looks_the_same_in_every_panel_and_figure():
+    both = {"A-v1": {"mher": curve([0, 1]), "cher": curve([0, 1])}, "B-v1": {"cher": curve([0, 1])}}
+    alone = draw_curves({"B-v1": {"cher": curve([0, 1])}})
+    first, second = draw_curves(both).axes[:2]
+    looks = {
+        (to_hex(line.get_color()), line.get_linestyle())
+        for line in (lines(p)["cher"] for p in (first, second, alone.axes[0]))
+    }
+    assert len(looks) == 1
+
+
+def test_every_method_of_the_paper_has_its_own_look_and_a_place_in_the_legend():
+    names = [*STYLES, "mine"]
+    figure = draw_curves({"A-v1": {name: curve([0, 1]) for name in names}})
+    looks = {(line.get_color(), str(line._unscaled_dash_pattern)) for line in figure.axes[0].lines}
+    assert len(looks) == len(names)
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == set(names)
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 3, 4, 5, 7])
+def test_there_is_one_visible_panel_a_task(tasks):
+    figure = draw_curves({f"{number}-v1": {"mher": curve([0.5])} for number in range(tasks)})
+    assert [panel.get_title() for panel in figure.axes if panel.get_visible()] == [f"{n}-v1" for n in range(tasks)]
+
+
+def test_every_algorithm_that_comes_with_the_package_has_a_style():
+    folder = Path(__file__).parent.parent / "configs/algorithms"
+    assert {path.stem for path in folder.glob("*.yaml")} <= set(STYLES)
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 3, 4])
+def test_the_legend_of_all_methods_fits_into_the_figure(tasks):
+    figure = draw_curves({f"{number}-v1": {name: curve([0, 1]) for name in STYLES} for number in range(tasks)})
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1

@@ -1,0 +1,182 @@
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_runs import START, write_config, write_events, write_run
+from matplotlib.image import imread
+
+from mher_pl.errors import UserError
+from mher_pl.compare.report import main
+
+
+def report(*runs, out):
+    return main([*map(str, runs), "--out", str(out)])
+
+
+def table(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_report_writes_every_evaluation_of_every_run(tmp_path):
+    write_run(tmp_path / "runs/a/mher/seed_0", [0.5, 1.0], env="mher_pl/A-v1")
+    write_run(tmp_path / "runs/a/her/seed_3", [0.25, 0.75], env="mher_pl/A-v1", algorithm="her", seed=3)
+    assert report(tmp_path / "runs", out=tmp_path / "new/out") == 0
+    lines = (tmp_path / "new/out/curves.csv").read_text().splitlines()
+    assert lines == [
+        "task,algorithm,seed,epoch,env_steps,success_rate,wall_s",
+        "A-v1,mher,0,1,2100,0.5,10.000",
+        "A-v1,mher,0,2,2200,1,20.000",
+        "A-v1,her,3,1,2100,0.25,10.000",
+        "A-v1,her,3,2,2200,0.75,20.000",
+    ]
+
+
+def test_the_summary_holds_the_statistics_over_seeds(tmp_path, capsys):
+    finals = [0.0, 0.96, 0.97, 0.98, 1.0]
+    for seed, final in enumerate(finals):
+        write_run(tmp_path / f"runs/seed_{seed}", [0.5, final, final], seed=seed)
+    report(tmp_path / "runs", out=tmp_path)
+    (row,) = table(tmp_path / "summary.csv")
+    assert (row["task"], row["algorithm"], row["seeds"]) == ("Point2DLarge-v1", "mher", "5")
+    assert float(row["median_final_success"]) == pytest.approx(0.97)
+    assert float(row["iqm_final_success"]) == pytest.approx(0.97)  # the middle three
+    assert float(row["iqm_low"]) < 0.97 < float(row["iqm_high"]) <= 1.0
+    assert float(row["area_under_curve"]) == pytest.approx(np.mean([0.25 * 0.5 + 0.75 * x for x in finals[1:4]]))
+    assert float(row["env_steps_to_95"]) == 2200
+    assert row["seeds_reaching_95"] == "4"
+    assert "mher           5   0.970  0.970" in capsys.readouterr().out
+
+
+def test_steps_that_most_seeds_never_reach_are_an_empty_cell(tmp_path):
+    for seed, final in enumerate([0.5, 0.5, 1.0]):
+        write_run(tmp_path / f"runs/seed_{seed}", [final], seed=seed)
+    report(tmp_path / "runs", out=tmp_path)
+    (row,) = table(tmp_path / "summary.csv")
+    assert row["env_steps_to_95"] == ""
+    assert row["seeds_reaching_95"] == "1"
+
+
+def test_tasks_together_are_summarised_for_algorithms_that_ran_on_all(tmp_path):
+    for seed in range(2):
+        for env, rate in (("A-v1", 0.0), ("B-v1", 1.0)):
+            write_run(tmp_path / f"runs/{env}/mher/{seed}", [rate], env=env, seed=seed)
+        write_run(tmp_path / f"runs/A-v1/her/{seed}", [1.0], env="A-v1", algorithm="her", seed=seed)
+    report(tmp_path / "runs", out=tmp_path)
+    assert table(tmp_path / "overall.csv") == [
+        {
+            "algorithm": "mher",
+            "tasks": "2",
+            "runs": "4",
+            "iqm_final_success": "0.5",
+            "iqm_low": "0.5",
+            "iqm_high": "0.5",
+        }
+    ]
+
+
+def test_the_figure_is_an_image_with_a_panel_per_task(tmp_path):
+    for task in ("A-v1", "B-v1"):
+        write_run(tmp_path / f"runs/{task}", [0.5, 1.0], env=task)
+    report(tmp_path / "runs", out=tmp_path)
+    height, width, _ = imread(tmp_path / "curves.png").shape
+    assert width > 1.9 * height
+
+
+def test_broken_and_unfinished_runs_are_named_and_never_averaged_in(tmp_path, capsys):
+    for seed in range(3):
+        write_run(tmp_path / f"runs/seed_{seed}", [0.5, 1.0], seed=seed)
+    unfinished = write_config(tmp_path / "runs/unfinished", seed=3, max_epochs=2)
+    write_events(unfinished, [0.0])
+    broken = write_run(tmp_path / "runs/broken", [0.0, 0.0], seed=4)
+    (broken / "config.yaml").unlink()
+    assert report(tmp_path / "runs", out=tmp_path) == 0
+    (row,) = table(tmp_path / "summary.csv")
+    assert (row["seeds"], row["iqm_final_success"], row["iqm_low"]) == ("3", "1", "1")
+    error = capsys.readouterr().err
+    assert f"left out: {unfinished} is unfinished: 1 of 2 epochs\n" in error
+    assert f"left out: {broken} has no config.yaml\n" in error
+
+
+def test_of_two_runs_of_one_seed_the_newest_counts(tmp_path, capsys):
+    old = write_run(tmp_path / "runs/seed_0-2", [0.25], start=START)
+    new = write_run(tmp_path / "runs/seed_0", [0.75], start=START + 100)
+    report(tmp_path / "runs", out=tmp_path)
+    assert [row["success_rate"] for row in table(tmp_path / "curves.csv")] == ["0.75"]
+    assert f"left out: {old} is an older run of the same task, algorithm and seed as {new}" in capsys.readouterr().err
+
+
+def test_runs_of_another_length_are_left_out_of_their_group(tmp_path, capsys):
+    for seed in range(2):
+        write_run(tmp_path / f"runs/seed_{seed}", [0.5, 1.0], seed=seed)
+    short = write_run(tmp_path / "runs/short", [0.0], seed=2)
+    report(tmp_path / "runs", out=tmp_path)
+    assert table(tmp_path / "summary.csv")[0]["seeds"] == "2"
+    assert f"left out: {short} ends at epoch 1, the other mher runs at 2" in capsys.readouterr().err
+
+
+def test_runs_averaged_over_different_settings_are_noted(tmp_path, capsys):
+    for seed, discount in enumerate([0.98, 0.99]):
+        write_run(tmp_path / f"runs/seed_{seed}", [0.5], seed=seed, model={"discount": discount, "seed": seed})
+    report(tmp_path / "runs", out=tmp_path)
+    (note,) = capsys.readouterr().err.splitlines()
+    assert note.endswith("averaged though they differ in model.init_args.discount")
+
+
+def test_the_same_task_with_other_arguments_is_another_task(tmp_path):
+    for size in (4.0, 5.0):
+        write_run(tmp_path / f"runs/{size}", [0.5], env_kwargs={"boundary_dist": size})
+    report(tmp_path / "runs", out=tmp_path)
+    tasks = [row["task"] for row in table(tmp_path / "summary.csv")]
+    assert tasks == ["Point2DLarge-v1 (boundary_dist=4)", "Point2DLarge-v1 (boundary_dist=5)"]
+
+
+def test_no_usable_run_is_the_users_mistake(tmp_path):
+    write_config(tmp_path / "runs")
+    with pytest.raises(UserError, match="at least one finished run"):
+        report(tmp_path / "runs", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "reason"),
+    [
+        (lambda out: out.write_text(""), "File exists"),
+        (lambda out: (out / "summary.csv").mkdir(parents=True), "Is a directory"),
+        (lambda out: (out / "curves.png").mkdir(parents=True), "Is a directory"),
+    ],
+)
+def test_an_out_that_cannot_be_written_is_one_line(tmp_path, capsys, obstacle, reason):
+    write_run(tmp_path / "runs", [0.5])
+    obstacle(tmp_path / "out")
+    with pytest.raises(UserError, match=rf"--out is .*out \(.*{reason}.*\); allowed: a folder") as error:
+        report(tmp_path / "runs", out=tmp_path / "out")
+    assert "\n" not in str(error.value)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a file system that takes no new folder")
+def test_an_out_that_cannot_be_created_is_refused(tmp_path):
+    write_run(tmp_path / "runs", [0.5])
+    with pytest.raises(UserError, match=r"--out is /proc/x \(.*No such file or directory.*\); allowed: a folder"):
+        report(tmp_path / "runs", out="/proc/x")
+
+
+def test_a_missing_argument_is_a_usage_error(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: the following arguments are required: RUN, --out; allowed: see python -m mher_pl report --help\n"
+    )
+
+
+def test_reading_runs_needs_no_torch(tmp_path):
+    import subprocess
+
+    write_run(tmp_path / "runs", [0.5])
+    code = "import sys; from mher_pl.compare.report import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
+    command = [sys.executable, "-c", code, str(tmp_path / "runs"), "--out", str(tmp_path)]
+    assert subprocess.run(command, capture_output=True).returncode == 0

@@ -1,0 +1,49 @@
+import math
+
+import numpy as np
+import pytest
+
+from mher_pl.compare.statistics import area_under_curve, interquartile_mean, steps_to_success, stratified_iqm
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([3.0], 3.0), ([0, 1, 5], 2.0), ([0, 1, 2, 100], 1.5), ([0, 1, 2, 3, 100], 2.0), ([0, 0, 2, 3, 4, 5, 9, 99], 3.5)],
+)
+def test_the_interquartile_mean_is_the_mean_of_the_middle_half(values, expected):
+    assert interquartile_mean(np.random.default_rng(0).permutation(values)) == pytest.approx(expected)
+
+
+def test_the_interval_is_that_of_a_percentile_bootstrap_drawn_by_hand():
+    rng = np.random.default_rng(1)
+    scores = rng.random(9)
+    resamples = np.sort(rng.choice(scores, (20_000, 9)), axis=1)[:, 2:7].mean(axis=1)
+    estimate = stratified_iqm([scores])
+    assert estimate.value == pytest.approx(np.sort(scores)[2:7].mean())
+    assert (estimate.low, estimate.high) == pytest.approx(np.percentile(resamples, [2.5, 97.5]), abs=0.02)
+
+
+def test_seeds_are_resampled_within_their_task():
+    # Each task is certain, so every resample is the same; across tasks it would range from 0 to 1.
+    assert stratified_iqm([[0.0] * 5, [1.0] * 5]) == (0.5, 0.5, 0.5)
+
+
+def test_the_same_scores_give_the_same_interval_again():
+    scores = np.random.default_rng(2).random(5)
+    assert stratified_iqm([scores]) == stratified_iqm([scores])
+
+
+def test_one_seed_has_no_interval():
+    estimate = stratified_iqm([[0.75], [0.25, 0.25]])
+    assert math.isnan(estimate.low)
+    assert math.isnan(estimate.high)
+
+
+def test_the_area_weighs_success_by_environment_steps():
+    assert area_under_curve([100, 200, 400], [0.0, 1.0, 1.0]) == pytest.approx((50 + 200) / 300)
+    assert area_under_curve([100], [0.25]) == 0.25
+
+
+def test_steps_to_success_are_those_of_the_first_evaluation_that_reaches_it():
+    assert steps_to_success([10, 20, 30, 40], [0.5, float(np.float32(0.95)), 0.25, 1.0]) == 20
+    assert steps_to_success([10, 20], [0.94, 0.949]) == math.inf

@@ -1,0 +1,286 @@
+import pytest
+import torch
+from tensordict import TensorDict
+from toy import Shift, generator, make_agent, make_batch, make_task, reached
+
+from mher_pl.data.replay import EpisodeReplay
+from mher_pl.errors import UserError
+from mher_pl.relabel import Future, ImitationOnly, Keep, ModelBased, Noisy, RandomGoals
+from mher_pl.sampler import Uniform
+
+MANY = 4000  # rows; a share of 0.8 is off by 0.02 once in a thousand draws
+
+
+def own_reward(batch: TensorDict) -> torch.Tensor:
+    """The toy task's reward, worked out from what the batch holds."""
+    return torch.as_tensor(reached(batch["next", "achieved_goal"].numpy(), batch["desired_goal"].numpy(), {}))
+
+
+RELABELLERS = {
+    "keep": Keep(),
+    "future": Future(0.8),
+    "model based": ModelBased(0.8, steps=5, noise=0.2),
+    "random": RandomGoals(0.8),
+    "noisy": Noisy(Future(0.8), std=0.01),
+    "imitation only": ImitationOnly(ModelBased(0.8, steps=5, noise=0.2)),
+}
+
+
+@pytest.mark.parametrize("relabel", RELABELLERS.values(), ids=RELABELLERS.keys())
+class TestEveryRelabeller:
+    def test_leaves_its_input_as_it_was(self, relabel):
+        batch = make_batch(50)
+        before = batch.clone()
+        relabel(batch, make_agent(), generator())
+        assert set(batch.keys()) == set(before.keys())
+        assert (batch == before).all()
+
+    def test_keeps_the_transitions_and_remembers_the_original_goals(self, relabel):
+        batch = make_batch(50)
+        relabelled = relabel(batch, make_agent(), generator())
+        for key in ("observation", "action", ("next", "observation"), ("next", "achieved_goal")):
+            assert torch.equal(relabelled[key], batch[key])
+        assert torch.equal(relabelled["original_goal"], batch["desired_goal"])
+
+    def test_recomputes_the_reward_with_the_tasks_own_function(self, relabel):
+        batch = make_batch(50)
+        batch["desired_goal"][:25] = batch["next", "achieved_goal"][:25] + 0.1  # reached by the action
+        relabelled = relabel(batch, make_agent(), generator())
+        assert torch.equal(relabelled["reward"], own_reward(relabelled))
+        assert set(relabelled["reward"].unique().tolist()) == {-1.0, 0.0}
+
+    def test_changes_exactly_the_marked_rows(self, relabel):
+        batch = make_batch(50)
+        relabelled = relabel(batch, make_agent(), generator())
+        changed = (relabelled["imitation_goal"] != batch["desired_goal"]).any(dim=1)
+        assert torch.equal(relabelled["relabelled"], changed)
+
+    def test_gives_no_gradient_and_no_other_type(self, relabel):
+        relabelled = relabel(make_batch(50), make_agent(), generator())
+        for key in ("desired_goal", "reward"):
+            assert not relabelled[key].requires_grad
+            assert relabelled[key].dtype == torch.float32
+
+    def test_is_decided_by_the_generator(self, relabel):
+        agent, batch = make_agent(), make_batch(50)
+        one, same = (relabel(batch, agent, generator(3)) for _ in range(2))
+        assert (one == same).all()
+
+
+def test_keep_never_changes_a_goal():
+    batch = make_batch(MANY)
+    relabelled = Keep()(batch, make_agent(), generator())
+    assert torch.equal(relabelled["desired_goal"], batch["desired_goal"])
+    assert not relabelled["relabelled"].any()
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.3, 0.8, 1.0])
+@pytest.mark.parametrize(
+    "make",
+    [Future, RandomGoals, lambda ratio: ModelBased(ratio, steps=2, noise=0.0)],
+    ids=["future", "random", "model based"],
+)
+def test_the_ratio_is_the_share_of_relabelled_rows(make, ratio):
+    relabelled = make(ratio)(make_batch(MANY), make_agent(), generator())["relabelled"]
+    assert relabelled.float().mean() == pytest.approx(ratio, abs=0.0 if ratio in (0.0, 1.0) else 0.03)
+
+
+def test_which_rows_are_relabelled_is_random():
+    one, other = (Future(0.8)(make_batch(50), make_agent(), generator(seed))["relabelled"] for seed in (0, 1))
+    assert not torch.equal(one, other)
+
+
+def test_future_goals_were_achieved_after_the_transition_in_its_own_episode():
+    horizon, episodes = 10, 5
+    replay = EpisodeReplay(1000, horizon, Uniform(), seed=0)
+    for number in range(episodes):
+        code = 100.0 * number + torch.arange(horizon + 1.0).unsqueeze(1)  # tells episode and time
+        replay.add(
+            TensorDict(
+                {
+                    "observation": code.expand(-1, 3),
+                    "achieved_goal": code.expand(-1, 2),
+                    "desired_goal": torch.tensor([-5.0, -5.0]),
+                    "action": torch.zeros(horizon, 2),
+                }
+            )
+        )
+    relabelled = Future(0.8)(replay.sample(MANY), make_agent(), generator())
+    rows = relabelled[relabelled["relabelled"]]
+    now, goal = rows["observation"][:, 0], rows["desired_goal"][:, 0]
+    assert torch.equal(goal // 100, now // 100)
+    assert (goal > now).all()
+    assert (goal == now + 1).any()
+    assert set((goal - 100 * (goal // 100)).tolist()) == set(range(1, horizon + 1))
+
+
+class TestModelBased:
+    def test_the_goal_is_a_uniform_state_of_the_virtual_path_from_the_next_state(self):
+        batch = make_batch(MANY)
+        relabelled = ModelBased(1.0, steps=5, noise=0.2)(batch, make_agent(), generator())
+        step = relabelled["desired_goal"] - batch["next", "achieved_goal"]  # the toy model adds 1 a step
+        assert torch.equal(step[:, 0].round(), step[:, 1].round())
+        counts = torch.bincount(step[:, 0].round().long(), minlength=6) / MANY
+        assert torch.allclose(counts, torch.full((6,), 1 / 6), atol=0.03)
+
+    def test_without_steps_the_goal_is_what_the_next_state_achieves(self):
+        batch = make_batch(20)
+        agent = make_agent()
+        relabelled = ModelBased(1.0, steps=0, noise=0.2)(batch, agent, generator())
+        assert torch.equal(relabelled["desired_goal"], batch["next", "achieved_goal"])
+        assert (relabelled["reward"] == 0).all()
+        assert agent.dynamics.calls == []
+
+    def test_with_ratio_0_the_model_is_not_used(self):
+        agent = make_agent()
+        relabelled = ModelBased(0.0, steps=5, noise=0.2)(make_batch(20), agent, generator())
+        assert not relabelled["relabelled"].any()
+        assert sum(len(state) for state, _ in agent.dynamics.calls) == 0
+
+    def test_the_path_follows_the_target_actor_under_the_original_goal(self):
+        agent, batch, seen = make_agent(), make_batch(20), []
+        act = agent.target_act
+        agent.target_act = lambda state, goal: seen.append((state, goal)) or act(state, goal)
+        ModelBased(1.0, steps=3, noise=0.0)(batch, agent, generator())
+        original = {
+            tuple(state): goal
+            for state, goal in zip(batch["next", "observation"].tolist(), batch["desired_goal"], strict=True)
+        }
+        starts, goals = seen[0]
+        assert len(starts) > 5
+        for state, goal in zip(starts.tolist(), goals, strict=True):
+            assert torch.equal(original[tuple(state)], goal)
+        for state, goal in seen[1:]:  # further along, the row is still told by its thousands
+            rows = (state[:, 0] // 1000).long()
+            assert torch.equal(goal, batch["desired_goal"][rows])
+
+    def test_the_model_gets_the_actors_actions(self):
+        agent, batch = make_agent(), make_batch(20)
+        with torch.no_grad():
+            for parameter in agent.actor.parameters():  # only the target actor may act
+                parameter.fill_(torch.nan)
+        ModelBased(1.0, steps=1, noise=0.0)(batch, agent, generator())
+        ((state, action),) = agent.dynamics.calls
+        goal = batch["desired_goal"][(state[:, 0] // 1000).long()]
+        assert torch.allclose(action, agent.target_act(state, goal), atol=1e-6)
+
+    def test_noise_is_added_to_virtual_actions_and_clipped(self):
+        def actions(noise: float) -> torch.Tensor:
+            agent = make_agent()
+            ModelBased(1.0, steps=1, noise=noise)(make_batch(MANY), agent, generator())
+            return agent.dynamics.calls[0][1]
+
+        difference = actions(0.01) - actions(0.0)
+        assert difference.std() == pytest.approx(0.01, rel=0.1)
+        assert actions(50.0).abs().max() == 1.0
+
+    def test_leaks_no_gradient_into_actor_or_model(self):
+        class Scale(Shift):
+            def __init__(self):
+                super().__init__()
+                self.factor = torch.nn.Parameter(torch.ones(()))
+
+            def predict(self, state, action):
+                return state * self.factor + action.sum(dim=1, keepdim=True)
+
+        agent = make_agent(dynamics=Scale(), imitation_weight=1.0)
+        relabelled = ModelBased(1.0, steps=4, noise=0.2)(make_batch(20), agent, generator())
+        agent.actor_loss(relabelled).backward()
+        assert agent.dynamics.factor.grad is None
+        assert all(parameter.grad is None for parameter in agent.actor_target.parameters())
+
+    def test_needs_a_model(self):
+        with pytest.raises(UserError, match=r"model\.dynamics is null.*ModelBased"):
+            make_agent(relabel=ModelBased(0.8, 5, 0.2), dynamics=None)
+
+    def test_needs_the_state_to_goal_map(self):
+        task = make_task()
+        task.goal_indices = None
+        with pytest.raises(UserError, match="ModelBased needs the state-to-goal map"):
+            make_agent(task, relabel=ModelBased(0.8, 5, 0.2))
+
+
+class TestRandomGoals:
+    def test_fill_the_goal_space_of_the_environment(self):
+        box = torch.tensor([[-2.0, 10.0], [3.0, 11.0]])
+        goals = RandomGoals(1.0)(make_batch(MANY), make_agent(make_task(box)), generator())["desired_goal"]
+        assert (goals >= box[0]).all()
+        assert (goals <= box[1]).all()
+        share = (goals - box[0]) / (box[1] - box[0])
+        assert torch.allclose(share.mean(dim=0), torch.full((2,), 0.5), atol=0.02)
+        assert torch.allclose(share.std(dim=0), torch.full((2,), 12**-0.5), atol=0.02)
+
+    def test_fill_the_box_of_the_goals_seen_where_the_space_is_unbounded(self):
+        batch = make_batch(20)
+        low, high = RandomGoals.box(batch, make_task())
+        assert torch.equal(low, batch["desired_goal"].amin(dim=0))  # desired goals are the lowest of the toy batch
+        assert torch.equal(high, batch["hindsight_goal"].amax(dim=0))  # and hindsight goals the highest
+        goals = RandomGoals(1.0)(batch, make_agent(), generator())["desired_goal"]
+        assert ((goals >= low) & (goals <= high)).all()
+
+    def test_have_nothing_to_do_with_the_transition(self):
+        batch, agent = make_batch(50), make_agent(make_task(torch.tensor([[0.0, 0.0], [1.0, 1.0]])))
+        one, reversed_batch = (RandomGoals(1.0)(rows, agent, generator()) for rows in (batch, batch.flip(0)))
+        assert torch.equal(one["desired_goal"], reversed_batch["desired_goal"])
+
+
+class TestNoisy:
+    def test_adds_noise_of_the_given_size_to_the_others_goals(self):
+        batch, agent = make_batch(1000) / 1000.0, make_agent()  # small numbers, so that rounding is small beside noise
+        plain = Future(1.0)(batch, agent, generator())
+        noise = Noisy(Future(1.0), std=0.25)(batch, agent, generator())["desired_goal"] - plain["desired_goal"]
+        assert noise.mean() == pytest.approx(0.0, abs=0.02)
+        assert noise.std() == pytest.approx(0.25, abs=0.02)
+
+    def test_leaves_original_goals_without_noise(self):
+        batch = make_batch(50)
+        relabelled = Noisy(Future(0.5), std=0.25)(batch, make_agent(), generator())
+        kept = ~relabelled["relabelled"]
+        assert kept.any()
+        assert torch.equal(relabelled["desired_goal"][kept], batch["desired_goal"][kept])
+
+    def test_checks_what_the_other_needs(self):
+        with pytest.raises(UserError, match=r"model\.dynamics is null"):
+            make_agent(relabel=Noisy(ModelBased(0.8, 5, 0.2), 0.01), dynamics=None)
+
+    def test_around_goals_for_the_imitation_alone_is_the_same_as_within(self):
+        batch, agent = make_batch(50) / 1000.0, make_agent()
+        around, within = Noisy(ImitationOnly(Future(0.8)), std=0.1), ImitationOnly(Noisy(Future(0.8), std=0.1))
+        one, other = (relabel(batch, agent, generator()) for relabel in (around, within))
+        assert (one == other).all()
+        assert torch.equal(one["desired_goal"], batch["desired_goal"])
+
+
+class TestImitationOnly:
+    def test_goals_and_rewards_of_the_rl_losses_are_the_original_ones(self):
+        batch, agent = make_batch(200), make_agent()
+        batch["desired_goal"][:100] = batch["next", "achieved_goal"][:100]
+        relabelled = ImitationOnly(ModelBased(0.8, 5, 0.2))(batch, agent, generator())
+        assert torch.equal(relabelled["desired_goal"], batch["desired_goal"])
+        assert torch.equal(relabelled["reward"], Keep()(batch, agent, generator())["reward"])
+
+    def test_goals_of_the_supervised_loss_are_the_others(self):
+        batch, agent = make_batch(200), make_agent()
+        relabelled = ImitationOnly(ModelBased(0.8, 5, 0.2))(batch, agent, generator())
+        plain = ModelBased(0.8, 5, 0.2)(batch, agent, generator())
+        assert torch.equal(relabelled["imitation_goal"], plain["desired_goal"])
+        assert torch.equal(relabelled["relabelled"], plain["relabelled"])
+
+    def test_checks_what_the_other_needs(self):
+        with pytest.raises(UserError, match=r"model\.dynamics is null"):
+            make_agent(relabel=ImitationOnly(ModelBased(0.8, 5, 0.2)), dynamics=None)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Future(1.1), "model.relabel.ratio is 1.1; allowed: a probability from 0 to 1"),
+        (lambda: ModelBased(0.8, -1, 0.2), "model.relabel.steps is -1; allowed: an integer of at least 0"),
+        (lambda: ModelBased(0.8, 5, -0.2), "model.relabel.noise is -0.2; allowed: a number of at least 0"),
+        (lambda: RandomGoals(-1.0), "model.relabel.ratio is -1.0; allowed: a probability from 0 to 1"),
+        (lambda: Noisy(Keep(), -0.1), "model.relabel.std is -0.1; allowed: a number of at least 0"),
+    ],
+)
+def test_a_setting_out_of_range_is_named(make, message):
+    with pytest.raises(UserError, match=message):
+        make()
