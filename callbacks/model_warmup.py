@@ -3,7 +3,7 @@
 from lightning import Callback, Trainer
 
 from mher_pl.agent import Agent
-from mher_pl.errors import require_int
+from mher_pl.errors import require_int, require_multiple
 
 
 class ModelWarmup(Callback):
@@ -13,7 +13,7 @@ class ModelWarmup(Callback):
     the warm-up.
 
     Args:
-        episodes: episodes of uniformly random actions.
+        episodes: episodes of uniformly random actions, a multiple of `data.num_envs`.
         updates: gradient steps of the dynamics model; without a model there are none.
         batch_size: transitions of each update.
     """
@@ -24,12 +24,20 @@ class ModelWarmup(Callback):
         require_int("warmup.batch_size", batch_size, 1)
         self.episodes, self.updates, self.batch_size = episodes, updates, batch_size
 
+    def setup(self, trainer: Trainer, pl_module: Agent, stage: str) -> None:
+        """Refuse a number of episodes that the environments cannot collect together.
+
+        Raises:
+            UserError: it is no multiple of theirs.
+        """
+        require_multiple("warmup.episodes", self.episodes, trainer.datamodule.num_envs)
+
     def on_train_start(self, trainer: Trainer, pl_module: Agent) -> None:
         """Warm up."""
         data = trainer.datamodule
         if len(data.replay) > 0:
             return
-        for _ in range(self.episodes):
+        for _ in range(0, self.episodes, data.num_envs):
             data.collect(random=True)
         if self.episodes > 0:
             pl_module.warm_up(data.replay.sample(self.batch_size).to(pl_module.device) for _ in range(self.updates))

@@ -30,7 +30,8 @@ class RelabelGoalLogger(Callback):
             self.picture = GoalPicture()
             episodes = trainer.datamodule.replay.episodes
             if len(episodes) > 0:
-                self.picture.include(torch.cat([episodes["achieved_goal"].flatten(0, 1), episodes["desired_goal"]]))
+                for key in ("achieved_goal", "desired_goal"):
+                    self.picture.include(episodes[key].flatten(0, 1))
 
     def on_train_batch_end(
         self,

@@ -66,13 +66,17 @@ class Video(Callback):
             frames = []
             for episode in range(episodes):
                 observation, _ = env.reset(seed=episode)
+                ended = False
                 for _ in range(steps):
+                    if ended:
+                        break
                     frames.append(env.render())
                     state, goal = (
                         torch.as_tensor(observation[key], dtype=torch.float32)
                         for key in ("observation", "desired_goal")
                     )
-                    observation, *_ = env.step(agent.act(state, goal).numpy())
+                    observation, _, terminated, truncated, _ = env.step(agent.act(state, goal).numpy())
+                    ended = terminated or truncated
             env.close()
         except Exception as error:
             raise UserError(

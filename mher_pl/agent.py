@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning import LightningModule
 from tensordict import TensorDict
-from torch import Tensor
+from torch import Tensor, nn
 
 from mher_pl.errors import NonFiniteError, UserError, require_int, require_positive
 from mher_pl.inputs import Inputs
@@ -46,6 +46,10 @@ class Agent(LightningModule, ABC):
         seed: of the initial weights and of all randomness in the updates.
     """
 
+    actor: nn.Module  # of what `inputs` gives [..., size] to actions [..., action]
+    inputs: Inputs
+    dynamics: DynamicsModel | None
+
     def __init__(
         self,
         task: Task,
@@ -72,6 +76,11 @@ class Agent(LightningModule, ABC):
         """The parts that the method is composed of, by their names in the config."""
         attributes = vars(self) | dict(self.named_children())
         return {name: value for name, value in attributes.items() if isinstance(value, Part)}
+
+    @property
+    def data(self) -> Any:
+        """The run's data module, for which Lightning has no type."""
+        return cast(Any, self.trainer).datamodule
 
     # What a method has of its own
 
@@ -153,11 +162,11 @@ class Agent(LightningModule, ABC):
     # Learning
 
     def observe(self, episode: TensorDict) -> None:
-        """Fold a newly stored episode into the statistics of the inputs and of the dynamics model."""
+        """Fold a new episode, without padding, into the statistics of the inputs and of the dynamics model."""
         episode = episode.to(self.device)
         self.inputs.observe(episode, self.sum_over_workers)
         if self.dynamics is not None:
-            state = episode["observation"]
+            state = self.task.state(episode["observation"], episode["achieved_goal"])  # [T+1, state]
             self.dynamics.observe(state[:-1], episode["action"], state[1:], self.sum_over_workers)
 
     def sum_over_workers(self, tensor: Tensor) -> Tensor:
@@ -202,7 +211,7 @@ class Agent(LightningModule, ABC):
         newest = {name: values[-1] for name, values in self.tracked.items()}
         if newest and not torch.isfinite(torch.stack(list(newest.values()))).all():
             name, value = next((name, value) for name, value in newest.items() if not torch.isfinite(value))
-            steps = self.trainer.datamodule.env_steps
+            steps = self.data.env_steps
             raise NonFiniteError(f"{name} is {value.item()} after {steps} environment steps")
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -212,11 +221,11 @@ class Agent(LightningModule, ABC):
     def on_train_epoch_end(self) -> None:
         """Log the epoch's means of all tracked scalars, over all workers, against environment steps."""
         # The epoch is over, also where the trainer cut it short: what is saved from here on goes on with the next one.
-        self.trainer.datamodule.position = 0
+        self.data.position = 0
         means = torch.stack([torch.stack(values).mean() for values in self.tracked.values()])
-        means = dict(zip(self.tracked, self.trainer.strategy.reduce(means).tolist(), strict=True))
+        metrics = dict(zip(self.tracked, self.trainer.strategy.reduce(means).tolist(), strict=True))
         self.tracked.clear()
-        self.trainer.datamodule.log_metrics(means)
+        self.data.log_metrics(metrics)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Leave the work to the `Evaluation` callback: episodes are no batches."""

@@ -62,23 +62,26 @@ class ModelRollouts(BatchSource):
     @torch.no_grad()
     def roll_out(self, batch: TensorDict, learner: Learner, generator: torch.Generator) -> TensorDict:
         """Return the virtual transitions [n x B] from the batch's states."""
-        state, goal = batch["observation"], batch["desired_goal"]
+        task, goal = learner.task, batch["desired_goal"]
+        state = task.state(batch["observation"], batch["achieved_goal"])
         rows = [len(batch)] * self.steps
         path = list(virtual_path(learner, learner.act, state, goal, rows, self.noise, generator))
         actions, states = [action for action, _ in path], [reached for _, reached in path]
-        goals, next_states = goal.repeat(self.steps, 1), torch.cat(states)  # [n x B, goal], [n x B, obs]
-        count = len(goals)
+        goals, next_states = goal.repeat(self.steps, 1), torch.cat(states)  # [n x B, goal], [n x B, state]
+        reward = task.reward(task.phi(next_states), goals)
+        nowhere = torch.zeros_like(reward, dtype=torch.bool)
         return TensorDict(
             {
-                "observation": torch.cat([state, *states[:-1]]),
+                "observation": task.observation(torch.cat([state, *states[:-1]])),
                 "action": torch.cat(actions),
                 "desired_goal": goals,
-                "reward": learner.task.reward(learner.task.phi(next_states), goals),
-                # No virtual action is imitated.
-                "relabelled": torch.zeros(count, dtype=torch.bool, device=goal.device),
-                "next": TensorDict({"observation": next_states}, batch_size=[count]),
+                "reward": reward,
+                "imitated": nowhere,  # no virtual action is
+                "failed": nowhere,  # the model knows nothing of failures
+                "terminated": task.ends(reward),
+                "next": TensorDict({"observation": task.observation(next_states)}, batch_size=[len(goals)]),
             },
-            batch_size=[count],
+            batch_size=[len(goals)],
         )
 
     def store(self, rows: TensorDict) -> None:
@@ -86,7 +89,7 @@ class ModelRollouts(BatchSource):
         rows = rows[-self.capacity :]
         device = rows["reward"].device
         if self.buffer is None:
-            self._allocate(rows)
+            self.buffer = self._allocate(rows)
         elif self.buffer["reward"].device != device:  # loaded before the networks moved to their device
             self.buffer = self.buffer.to(device)
         places = (torch.arange(len(rows), device=device) + self.cursor) % self.capacity
@@ -95,7 +98,8 @@ class ModelRollouts(BatchSource):
         self.filled = min(self.filled + len(rows), self.capacity)
 
     def sample(self, size: int, generator: torch.Generator) -> TensorDict:
-        """Draw transitions [size] uniformly from the buffer."""
+        """Draw transitions [size] uniformly from the buffer, which is not empty."""
+        assert self.buffer is not None
         device = self.buffer["reward"].device
         batch = self.buffer[torch.randint(self.filled, (size,), generator=generator, device=device)]
         batch["imitation_goal"] = batch["desired_goal"]
@@ -122,10 +126,8 @@ class ModelRollouts(BatchSource):
             )
         self.filled, self.cursor = len(state["rows"]["reward"]), state["cursor"]
         rows = TensorDict(state["rows"], batch_size=[self.filled])
-        self._allocate(rows)
+        self.buffer = self._allocate(rows)
         self.buffer[: self.filled] = rows
 
-    def _allocate(self, like: TensorDict) -> None:
-        self.buffer = like.apply(
-            lambda rows: rows.new_empty(self.capacity, *rows.shape[1:]), batch_size=[self.capacity]
-        )
+    def _allocate(self, like: TensorDict) -> TensorDict:
+        return like.apply(lambda rows: rows.new_empty(self.capacity, *rows.shape[1:]), batch_size=[self.capacity])

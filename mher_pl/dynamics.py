@@ -28,21 +28,23 @@ def virtual_path(
 
     Args:
         learner: whose model.
-        policy: gives actions [k, action] in states [k, obs] under goals [k, goal].
-        state: where the paths begin [B, obs].
+        policy: gives actions [k, action] for observations [k, obs] under goals [k, goal].
+        state: where the paths begin, states of the model [B, state].
         goal: under which they go on [B, goal].
         rows: for each step, how many paths take it: the first k. The others stay where they are.
         noise: standard deviation of Gaussian noise on the actions.
         generator: source of the noise.
     """
+    dynamics = learner.dynamics
+    assert dynamics is not None  # `Part.check` has seen to it
     for k in rows:
         if k == 0:
             return
-        action = policy(state[:k], goal[:k])  # [k, action]
+        action = policy(learner.task.observation(state[:k]), goal[:k])  # [k, action]
         if noise > 0.0:
             draws = torch.randn(action.shape, generator=generator, device=action.device)
             action = (action + noise * draws).clamp(-1.0, 1.0)
-        state = torch.cat([learner.dynamics.predict(state[:k], action), state[k:]])  # [B, obs]
+        state = torch.cat([dynamics.predict(state[:k], action), state[k:]])  # [B, state]
         yield action, state
 
 
@@ -84,7 +86,8 @@ class EnsembleDynamics(DynamicsModel):
 
     def build(self, task: Task) -> None:
         """Create weights and statistics for the task's sizes."""
-        sizes = [task.observation_size + task.action_size, *self.hidden_sizes, task.observation_size]
+        self.task = task
+        sizes = [task.state_size + task.action_size, *self.hidden_sizes, task.state_size]
         self.networks = MLP(sizes, self.members)
         self.input_normalizer = Normalizer(sizes[0], self.min_std, self.clip)
         self.change_normalizer = Normalizer(sizes[-1], self.min_std, self.clip)
@@ -96,17 +99,17 @@ class EnsembleDynamics(DynamicsModel):
         return optimizer
 
     def observe(self, state: Tensor, action: Tensor, next_state: Tensor, reduce: Callable[[Tensor], Tensor]) -> None:
-        """Fold new transitions [N, obs], [N, action], [N, obs] into the statistics; `reduce` sums over workers."""
+        """Fold new transitions [N, state], [N, action], [N, state] into the statistics; `reduce` sums over workers."""
         inputs = torch.cat([state, action], dim=-1)
         self.input_normalizer.update(reduce(Normalizer.sums_of(inputs)))
         self.change_normalizer.update(reduce(Normalizer.sums_of(next_state - state)))
 
     def predict(self, state: Tensor, action: Tensor) -> Tensor:
-        """Return the next states [B, obs]: the mean of the members."""
+        """Return the next states [B, state]: the mean of the members."""
         return state + self.change_normalizer.inverse(self.changes(state, action).mean(dim=0))
 
     def changes(self, state: Tensor, action: Tensor) -> Tensor:
-        """Return each member's normalised change of state [E, B, obs]."""
+        """Return each member's normalised change of state [E, B, state]."""
         inputs = self.input_normalizer(torch.cat([state, action], dim=-1))
         return self.networks(inputs.expand(self.members, -1, -1))
 
@@ -116,15 +119,16 @@ class EnsembleDynamics(DynamicsModel):
         Eq. 4 has the squared error; the authors' program, and we, the absolute one. Summed over the members, so that
         each has the gradient it would have alone; what keeps them different is their initial weights.
         """
-        state = batch["observation"]
-        change = self.change_normalizer(batch["next", "observation"] - state)  # [B, obs]
-        predicted = self.changes(state, batch["action"])  # [E, B, obs]
+        state = self.task.state(batch["observation"], batch["achieved_goal"])
+        next_state = self.task.state(batch["next", "observation"], batch["next", "achieved_goal"])
+        change = self.change_normalizer(next_state - state)  # [B, state]
+        predicted = self.changes(state, batch["action"])  # [E, B, state]
         loss = self.members * F.l1_loss(predicted, change.expand_as(predicted))
         return loss, {"train/model_loss": loss / self.members}
 
     def clip_gradients(self, *_: Any) -> None:
         """Scale each member's gradient down to `max_grad_norm`."""
-        gradients = [parameter.grad for parameter in self.parameters()]
+        gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
         norms = [torch.linalg.vector_norm(gradient, dim=(1, 2)) for gradient in gradients]  # of [E]
         norm = torch.stack(norms).norm(dim=0)  # [E]
         scale = (self.max_grad_norm / norm).clamp_max(1.0)  # 1 also where there is no gradient

@@ -12,6 +12,19 @@ class NonFiniteError(RuntimeError):
     """NaN or infinity in observations, actions or losses, with the place where it was seen."""
 
 
+class EnvironmentFailed(RuntimeError):
+    """The environment raised an error, which is the cause of this one.
+
+    Args:
+        place: where, in words.
+        error: what it raised.
+    """
+
+    def __init__(self, place: str, error: Exception) -> None:
+        text = " ".join(str(error).split())[:150]
+        super().__init__(f"the environment failed in {place} ({type(error).__name__}: {text})")
+
+
 class SeedsFailed(RuntimeError):
     """Seeds that failed while others, trained beside them, finished."""
 
@@ -56,3 +69,8 @@ def require_at_least(setting: str, value: float, minimum: float) -> None:
 def require_positive(setting: str, value: float) -> None:
     """Raise `UserError` unless `value` is a finite number above 0."""
     require(0.0 < value < float("inf"), setting, value, "a number above 0")
+
+
+def require_multiple(setting: str, value: int, of: int) -> None:
+    """Raise `UserError` unless `value` is a multiple of `data.num_envs`, which is `of`."""
+    require(value % of == 0, setting, value, f"a multiple of data.num_envs, {of}")

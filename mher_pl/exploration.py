@@ -21,15 +21,15 @@ class Exploration(Part, ABC):
     def __call__(
         self, act: Act, observation: Tensor, goal: Tensor, action_size: int, generator: torch.Generator, random: bool
     ) -> Tensor:
-        """Return an action [action] in [-1, 1] for an observation [obs] under a goal [goal].
+        """Return actions [N, action] in [-1, 1] for the observations of N environments.
 
         Args:
             act: the deterministic actor.
-            observation: of the environment.
-            goal: the desired one.
+            observation: of the environments [N, obs].
+            goal: the desired ones [N, goal].
             action_size: entries of an action.
             generator: source of all randomness.
-            random: whether the action is to be uniformly random, as in the warm-up.
+            random: whether the actions are to be uniformly random, as in the warm-up.
         """
 
 
@@ -49,9 +49,12 @@ class NoisyActor(Exploration):
     def __call__(
         self, act: Act, observation: Tensor, goal: Tensor, action_size: int, generator: torch.Generator, random: bool
     ) -> Tensor:
-        """Return an action [action] in [-1, 1]."""
-        draws = torch.rand(action_size + 1, generator=generator)
-        if random or draws[0].item() < self.random_action_probability:
-            return 2.0 * draws[1:] - 1.0
+        """Return actions [N, action] in [-1, 1]."""
+        draws = torch.rand(len(observation), action_size + 1, generator=generator)
+        uniform = 2.0 * draws[:, 1:] - 1.0  # [N, action]
+        blind = draws[:, 0] < self.random_action_probability  # [N]
+        if random or blind.all():
+            return uniform
         action = act(observation, goal)
-        return (action + self.noise * torch.randn(action_size, generator=generator)).clamp(-1.0, 1.0)
+        action = (action + self.noise * torch.randn(action.shape, generator=generator)).clamp(-1.0, 1.0)
+        return torch.where(blind.unsqueeze(-1), uniform, action)

@@ -8,10 +8,10 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from mher_pl.errors import require_positive
+from mher_pl.errors import UserError, require_positive
 from mher_pl.normalizer import Normalizer
-from mher_pl.parts import Part
-from mher_pl.task import Shape
+from mher_pl.parts import DynamicsModel, Part
+from mher_pl.task import Shape, Task
 
 
 class Inputs(Part, nn.Module):
@@ -26,6 +26,8 @@ class Inputs(Part, nn.Module):
         clip: normalised inputs are clipped to [-clip, clip].
     """
 
+    sources: Tensor
+
     def __init__(self, min_std: float, clip: float) -> None:
         super().__init__()
         require_positive("model.inputs.min_std", min_std)
@@ -34,14 +36,18 @@ class Inputs(Part, nn.Module):
 
     def build(self, task: Shape) -> None:
         """Create the statistics for the task's sizes."""
-        self.size = task.observation_size + task.goal_size  # entries of the result
+        self.size = self.joined_size(task)  # entries of the result
         self.normalizer = Normalizer(self.size, self.min_std, self.clip)
         self.shows_goal = len(task.desired_goal_indices) > 0
-        sources = torch.arange(self.size)
+        sources = torch.arange(task.observation_size + task.goal_size)
         if self.shows_goal:
             sources[list(task.desired_goal_indices)] = sources[task.observation_size :].clone()
         # No part of the weights: the task decides it.
         self.register_buffer("sources", sources, persistent=False)  # entries of [observation, goal], by place
+
+    def joined_size(self, task: Shape) -> int:
+        """Return the entries of what `join` gives."""
+        return task.observation_size + task.goal_size
 
     def join(self, observation: Tensor, goal: Tensor) -> Tensor:
         """Join observations [..., obs] under goals [..., goal] and the goals to [..., size]."""
@@ -59,6 +65,41 @@ class Inputs(Part, nn.Module):
         """
         state = episode["observation"][:-1]  # [T, obs]
         achieved_goal = episode["achieved_goal"][1:]  # [T, goal]
-        desired_goal = episode["desired_goal"].expand_as(achieved_goal)
+        desired_goal = episode["desired_goal"]  # [T, goal]
         rows = torch.cat([self.join(state, goal) for goal in (achieved_goal, desired_goal)])
         self.normalizer.update(reduce(Normalizer.sums_of(rows)))
+
+
+class RelativeGoals(Inputs):
+    """Beside observations and goals, the way from the achieved goal to the one asked for.
+
+    The actor need not find out first which entries of the observation the goal is about.
+
+    Args:
+        min_std: floor of the standard deviation in the normalisation.
+        clip: normalised inputs are clipped to [-clip, clip].
+    """
+
+    def check(self, task: Task, dynamics: DynamicsModel | None = None) -> None:
+        """Raise `UserError` if observations do not show the achieved goal."""
+        task.require_phi("model.inputs RelativeGoals")
+        if task.goal_indices is None:
+            raise UserError(
+                f"model.inputs is RelativeGoals, but the achieved goal of {task.env} is no part of its observation; "
+                "allowed: mher_pl.inputs.Inputs"
+            )
+
+    def joined_size(self, task: Shape) -> int:
+        """Return the entries of what `join` gives."""
+        return super().joined_size(task) + task.goal_size
+
+    def build(self, task: Shape) -> None:
+        """Create the statistics for the task's sizes."""
+        super().build(task)
+        assert task.goal_indices is not None  # `check` has seen to it
+        self.goal_indices = list(task.goal_indices)
+
+    def join(self, observation: Tensor, goal: Tensor) -> Tensor:
+        """Join observations [..., obs] under goals [..., goal], the goals and the ways to them to [..., size]."""
+        way = goal - observation[..., self.goal_indices]
+        return torch.cat([super().join(observation, goal), way], dim=-1)

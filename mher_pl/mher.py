@@ -133,6 +133,7 @@ class MHER(Agent):
 
     def update_dynamics(self, batch: TensorDict) -> dict[str, Tensor]:
         """Take a gradient step of the dynamics model (Eq. 4) and return what is to be logged of it."""
+        assert self.dynamics is not None
         loss, metrics = self.dynamics.loss(batch)
         self.minimize({"dynamics": loss})
         return metrics
@@ -169,13 +170,13 @@ class MHER(Agent):
         """
         if batch["imitation_goal"] is not batch["desired_goal"]:  # else the actor has acted under it already
             action = self.actor(self.inputs(batch["observation"], batch["imitation_goal"]))
-        return ((action - batch["action"]).square().mean(dim=-1) * batch["relabelled"]).mean()
+        return ((action - batch["action"]).square().mean(dim=-1) * batch["imitated"]).mean()
 
     @torch.no_grad()
     def update_targets(self) -> None:
         """Move the target networks towards the trained ones: target = polyak x target + (1 - polyak) x trained."""
-        trained = [*self.actor.parameters(), *self.critic.parameters()]
-        targets = [*self.actor_target.parameters(), *self.critic_target.parameters()]
+        trained: list[Tensor] = [*self.actor.parameters(), *self.critic.parameters()]
+        targets: list[Tensor] = [*self.actor_target.parameters(), *self.critic_target.parameters()]
         torch._foreach_lerp_(targets, trained, 1.0 - self.polyak)
 
     @torch.inference_mode()

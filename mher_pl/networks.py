@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class BatchedLinear(nn.Module):
@@ -26,10 +27,12 @@ class MLP(nn.Module):
     Args:
         sizes: entries of the inputs, units of each hidden layer, entries of the outputs.
         members: every layer is that many, for inputs [E, B, in]; None is a single network for inputs [..., in].
+        layer_norm: whether the hidden layers' outputs are brought to mean 0 and deviation 1, before the ReLU.
     """
 
-    def __init__(self, sizes: Sequence[int], members: int | None = None) -> None:
+    def __init__(self, sizes: Sequence[int], members: int | None = None, layer_norm: bool = False) -> None:
         super().__init__()
+        self.layer_norm = layer_norm
         self.layers = nn.ModuleList()
         for shape in pairwise(sizes):
             linear = nn.Linear(*shape) if members is None else BatchedLinear(members, *shape)
@@ -42,7 +45,10 @@ class MLP(nn.Module):
         """Map inputs to outputs."""
         *hidden, last = self.layers
         for layer in hidden:
-            inputs = layer(inputs).relu_()
+            outputs = layer(inputs)
+            if self.layer_norm:
+                outputs = F.layer_norm(outputs, outputs.shape[-1:])
+            inputs = outputs.relu_()
         return last(inputs)
 
 

@@ -13,6 +13,10 @@ class Normalizer(nn.Module):
         clip: normalised values are clipped to [-clip, clip].
     """
 
+    sums: Tensor
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, size: int, min_std: float, clip: float) -> None:
         super().__init__()
         self.min_std, self.clip = min_std, clip

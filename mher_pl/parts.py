@@ -60,7 +60,7 @@ class DynamicsModel(Part, nn.Module, ABC):
 
     @abstractmethod
     def predict(self, state: Tensor, action: Tensor) -> Tensor:
-        """Return the next states [B, obs] after actions [B, action] in states [B, obs]."""
+        """Return the next states [B, state] after actions [B, action] in states [B, state]."""
 
     @abstractmethod
     def loss(self, batch: TensorDict) -> tuple[Tensor, dict[str, Tensor]]:
@@ -68,7 +68,7 @@ class DynamicsModel(Part, nn.Module, ABC):
 
     @abstractmethod
     def observe(self, state: Tensor, action: Tensor, next_state: Tensor, reduce: Callable[[Tensor], Tensor]) -> None:
-        """Fold new transitions [N, obs], [N, action], [N, obs] into the statistics; `reduce` sums over workers."""
+        """Fold new transitions [N, state], [N, action], [N, state] into the statistics; `reduce` sums over workers."""
 
 
 class Learner(Protocol):

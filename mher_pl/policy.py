@@ -47,7 +47,7 @@ class Policy:
 
     @torch.inference_mode()
     def __call__(
-        self, observation: ArrayLike | Tensor | Mapping[str, Any], goal: ArrayLike | Tensor | None = None
+        self, observation: ArrayLike | Tensor | Mapping[str, Any] | None, goal: ArrayLike | Tensor | None = None
     ) -> np.ndarray | Tensor:
         """Return float32 actions [..., action] for observations [..., obs] and goals [..., goal].
 
@@ -58,7 +58,7 @@ class Policy:
             UserError: an input is missing or of another size than in training.
         """
         if isinstance(observation, Mapping):
-            observation, goal = observation.get("observation"), observation.get("desired_goal")
+            return self(observation.get("observation"), observation.get("desired_goal"))
         if observation is None or goal is None:
             missing = "goal" if goal is None else "observation"
             raise UserError(
@@ -111,7 +111,7 @@ def export_policy(policy: Policy, path: str | Path) -> None:
 
 def main(argv: list[str]) -> int:
     """Run `export`."""
-    parser = OneLineParser("python -m mher_pl export", description=export_policy.__doc__.splitlines()[0])
+    parser = OneLineParser("python -m mher_pl export", description="Write a learned policy as a torch.export program.")
     parser.add_argument("checkpoint", metavar="CKPT", help="a checkpoint, or a run's folder, whose last one it is")
     parser.add_argument("--out", type=Path, default=Path("policy.pt2"), help="the file to write (policy.pt2)")
     options = parser.parse_args(argv)

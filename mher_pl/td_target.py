@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from tensordict import TensorDict
 from torch import Tensor
 
@@ -17,7 +18,16 @@ class TDTarget(Part, ABC):
 
     @abstractmethod
     def __call__(self, batch: TensorDict, learner: CriticLearner) -> Tensor:
-        """Return the unclipped targets [B]; episodes end by the time limit alone, so nothing is terminal."""
+        """Return the unclipped targets [B].
+
+        Nothing follows a transition that truly ends its episode: after the goal all rewards are 0, and after a failure
+        they are what the task's own reward of 0 is on our scale. The time limit is no end.
+        """
+
+
+def value_of_failure(learner: CriticLearner) -> float:
+    """Return the value of what follows a failure."""
+    return learner.task.reward_after_end / (1.0 - learner.discount)
 
 
 class OneStep(TDTarget):
@@ -26,7 +36,8 @@ class OneStep(TDTarget):
     def __call__(self, batch: TensorDict, learner: CriticLearner) -> Tensor:
         """Return the unclipped targets [B]."""
         value = learner.target_value(batch["next", "observation"], batch["desired_goal"])
-        return batch["reward"] + learner.discount * value
+        ended = value_of_failure(learner) * batch["failed"]
+        return batch["reward"] + learner.discount * torch.where(batch["terminated"], ended, value)
 
 
 class ValueExpansion(TDTarget):
@@ -46,12 +57,16 @@ class ValueExpansion(TDTarget):
 
     def __call__(self, batch: TensorDict, learner: CriticLearner) -> Tensor:
         """Return the unclipped targets [B]."""
-        state, goal = batch["next", "observation"], batch["desired_goal"]
-        target, discount, task = batch["reward"], learner.discount, learner.task
+        task, goal, discount = learner.task, batch["desired_goal"], learner.discount
+        state = task.state(batch["next", "observation"], batch["next", "achieved_goal"])
+        target = batch["reward"] + discount * value_of_failure(learner) * batch["failed"]
+        going = ~batch["terminated"]  # [B]
         rows = [len(batch)] * (self.horizon - 1)
         for _, reached in virtual_path(learner, learner.target_act, state, goal, rows):
             state = reached
             # A transition's reward is that of the state it leads to, as for replayed ones.
-            target = target + discount * task.reward(task.phi(state), goal)
+            reward = task.reward(task.phi(state), goal)
+            target = target + discount * (reward * going)
+            going = going & ~task.ends(reward)
             discount *= learner.discount
-        return target + discount * learner.target_value(state, goal)
+        return target + discount * (learner.target_value(task.observation(state), goal) * going)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from toy import generator, make_agent, make_batch, make_task, reached
+from toy import generator, make_agent, make_batch, make_task, make_task_of_unclear_goals, reached
 
 from mher_pl.batch_source import ModelRollouts, Replayed
 from mher_pl.errors import UserError
@@ -144,13 +144,33 @@ def test_a_buffer_of_another_capacity_is_refused():
         rollouts(capacity=90).load_worker_state(source.worker_state())
 
 
-def test_rollouts_need_a_model_and_a_state_to_goal_map():
+def test_rollouts_need_a_model_and_must_know_which_goals_states_achieve():
     with pytest.raises(UserError, match=r"model\.dynamics is null.*ModelRollouts"):
         make_agent(batch_source=rollouts(), dynamics=None)
-    task = make_task()
-    task.goal_indices = None
-    with pytest.raises(UserError, match="ModelRollouts needs the state-to-goal map"):
-        make_agent(task, batch_source=rollouts())
+    with pytest.raises(UserError, match=r"data\.goal_indices is null, but model's ModelRollouts must know"):
+        make_agent(make_task_of_unclear_goals(), batch_source=rollouts())
+
+
+def test_paths_of_states_with_an_achieved_goal_give_observations_and_the_goals_reward():
+    agent, source, batch = make_agent(make_task(goal_indices=None)), rollouts(steps=3), make_batch(20)
+    batch["achieved_goal"] = batch["achieved_goal"] + 7.0  # no part of the observation
+    batch["desired_goal"] = batch["achieved_goal"] + 2.0  # reached by the second step
+    virtual = source.roll_out(Keep()(batch, agent, generator()), agent, generator())
+    assert torch.equal(virtual["observation"][20:40], batch["observation"] + 1.0)
+    assert torch.equal(virtual["next", "observation"][20:40], batch["observation"] + 2.0)
+    assert virtual["reward"].tolist() == [-1.0] * 20 + [0.0] * 20 + [-1.0] * 20
+
+
+def test_a_virtual_step_to_the_goal_ends_its_episode_where_episodes_do_and_none_fails():
+    task, source, batch = make_task(), rollouts(steps=3), make_batch(20)
+    batch["desired_goal"] = batch["observation"][:, [2, 0]] + 2.0  # reached by the second step
+    batch["failed"][:] = True
+    for ends, expected in ((False, []), (True, list(range(20, 40)))):
+        task.ends_at_goal = ends
+        agent = make_agent(task)
+        virtual = source.roll_out(Keep()(batch, agent, generator()), agent, generator())
+        assert virtual["terminated"].nonzero().flatten().tolist() == expected
+        assert not virtual["failed"].any()
 
 
 def test_an_imitation_of_virtual_actions_is_refused():

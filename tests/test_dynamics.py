@@ -25,7 +25,9 @@ def transitions(size: int = 256) -> TensorDict:
     state = torch.randn(size, 3, generator=generator)
     action = torch.rand(size, 2, generator=generator) * 2 - 1
     change = 0.1 * torch.stack([action[:, 0], action[:, 1], state[:, 0] * action[:, 0]], dim=1)
-    return TensorDict({"observation": state, "action": action, "next": {"observation": state + change}}, [size])
+    following = {"observation": state + change, "achieved_goal": state + change}
+    batch = {"observation": state, "achieved_goal": state, "action": action, "next": following}
+    return TensorDict(batch, batch_size=[size])
 
 
 def observed(dynamics: EnsembleDynamics, batch: TensorDict) -> EnsembleDynamics:

@@ -1,12 +1,13 @@
+import goal_tasks
 import numpy as np
 import pytest
 import torch
 from toy import make_agent
 
 from mher_pl.envs import make, make_vec
-from mher_pl.errors import NonFiniteError
+from mher_pl.errors import EnvironmentFailed, NonFiniteError
 from mher_pl.evaluate import rollout
-from mher_pl.task import inspect_task
+from mher_pl.inspection import inspect_task
 
 SEEDS = [11, 5, 1234]
 
@@ -23,6 +24,7 @@ def towards_goal(observation: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
 def test_batched_and_one_at_a_time_agree_episode_for_episode(env: str):
     task = inspect_task(env, {}, None)
     batched = rollout(towards_goal, make_vec(env, num_envs=len(SEEDS)), task, SEEDS)
+    seen = batched.observations.view(task.horizon, len(SEEDS), -1)
     for i, seed in enumerate(SEEDS):
         single = make(env)
         observation, _ = single.reset(seed=seed)
@@ -30,7 +32,7 @@ def test_batched_and_one_at_a_time_agree_episode_for_episode(env: str):
         for t in range(task.horizon):
             state = torch.as_tensor(observation["observation"], dtype=torch.float32)
             goal = torch.as_tensor(observation["desired_goal"], dtype=torch.float32)
-            assert torch.equal(batched.observations[t, i], state)
+            assert torch.equal(seen[t, i], state)
             observation, reward, _, _, info = single.step(towards_goal(state, goal).numpy())
             rewards.append(reward)
             successes.append(bool(info["is_success"]))
@@ -44,7 +46,7 @@ def test_batched_and_one_at_a_time_agree_episode_for_episode(env: str):
 def test_the_metrics_are_means_over_the_episodes():
     task = inspect_task("mher_pl/Point2DLarge-v1", {}, None)
     stay = rollout(lambda s, g: torch.zeros(len(s), 2), make_vec(task.env, num_envs=50), task, range(50))
-    near = np.linalg.norm((stay.observations[0] - stay.desired_goals[0]).numpy(), axis=1) <= 1.0
+    near = np.linalg.norm((stay.observations[:50] - stay.desired_goals[:50]).numpy(), axis=1) <= 1.0
     means = stay.means()
     assert means["eval/success_rate"] == means["eval/success_any"] == near.mean()
     assert means["eval/return"] == pytest.approx(-100 * (1 - near.mean()))
@@ -52,7 +54,7 @@ def test_the_metrics_are_means_over_the_episodes():
 
 def test_a_policy_that_gives_nan_is_named():
     task = inspect_task("mher_pl/Point2DLarge-v1", {}, None)
-    with pytest.raises(NonFiniteError, match="an action in the evaluation is NaN"):
+    with pytest.raises(NonFiniteError, match="action at step 0 of an evaluation is NaN"):
         rollout(lambda s, g: torch.full((len(s), 2), torch.nan), make_vec(task.env, num_envs=2), task, [0, 1])
 
 
@@ -60,8 +62,78 @@ def test_a_networks_own_actions_differ_by_rounding_alone_where_episodes_run_one_
     task = inspect_task("FetchReach-v4", {}, None)
     agent = make_agent(task, hidden_sizes=[64, 64])
     batched = rollout(agent.act, make_vec(task.env, num_envs=len(SEEDS)), task, SEEDS)
+    seen = batched.observations.view(task.horizon, len(SEEDS), -1)
     for i, seed in enumerate(SEEDS):
         single = rollout(agent.act, make_vec(task.env, num_envs=1), task, [seed])
-        assert torch.allclose(batched.observations[:, i], single.observations[:, 0], atol=1e-4)
+        assert torch.allclose(seen[:, i], single.observations, atol=1e-4)
         assert batched.success[i] == single.success[0]
         assert batched.episode_return[i] == single.episode_return[0]
+
+
+class TestEnds:
+    """Episodes of one batch that end at different steps."""
+
+    SEEDS = range(20)
+
+    @pytest.mark.parametrize("env", ["Ends", "Falls", "Plain"])
+    def test_every_episode_counts_until_its_own_end(self, env: str):
+        task = inspect_task(f"goal_tasks:{env}-v0", {}, None)
+        policy = towards_goal if env != "Falls" else lambda state, goal: goal.sign()  # to the edge
+        batched = rollout(policy, make_vec(task.env, num_envs=20), task, self.SEEDS)
+        steps = 0
+        for i, seed in enumerate(self.SEEDS):
+            single = make(task.env)
+            observation, _ = single.reset(seed=seed)
+            rewards, successes, ended = [], [], False
+            while not ended:
+                state, goal = (torch.as_tensor(observation[key]) for key in ("observation", "desired_goal"))
+                observation, reward, terminated, truncated, info = single.step(policy(state, goal).numpy())
+                rewards.append(reward)
+                successes.append(bool(info["is_success"]))
+                ended = terminated or truncated
+            steps += len(rewards)
+            assert batched.success[i] == successes[-1]
+            assert batched.success_any[i] == any(successes)
+            assert batched.episode_return[i] == sum(rewards)
+            gap = np.linalg.norm(observation["achieved_goal"].astype(float) - observation["desired_goal"])
+            assert batched.final_distance[i] == pytest.approx(gap, rel=1e-5)
+        assert len(batched.observations) == len(batched.desired_goals) == len(batched.actions) == steps
+        assert (steps < 20 * task.horizon) == (env != "Plain")
+
+    def test_success_is_that_of_the_step_that_ended_the_episode(self):
+        task = inspect_task("goal_tasks:Ends-v0", {}, None)
+        outcome = rollout(towards_goal, make_vec(task.env, num_envs=20), task, self.SEEDS)
+        assert outcome.success.sum() > 10
+        assert (outcome.success == outcome.success_any).all(), "none leaves a goal that ends its episode"
+
+    def test_the_batch_is_left_as_soon_as_all_have_ended(self):
+        task = inspect_task("goal_tasks:Ends-v0", {}, None)
+        calls = []
+
+        def straight(state, goal):
+            calls.append(1)
+            return 4.0 * (goal - state)
+
+        rollout(straight, make_vec(task.env, num_envs=5), task, range(5))
+        assert len(calls) < task.horizon
+
+    def test_the_same_copies_can_be_evaluated_again(self):
+        task = inspect_task("goal_tasks:Ends-v0", {}, None)
+        envs = make_vec(task.env, num_envs=5)
+        one, other = (rollout(towards_goal, envs, task, range(5)) for _ in range(2))
+        assert torch.equal(one.observations, other.observations)
+
+
+@pytest.mark.parametrize(("step", "place"), [(0, "the reset of an evaluation"), (4, "step 3 of an evaluation")])
+def test_an_environment_that_fails_is_named_with_the_step(step: int, place: str):
+    task = inspect_task("goal_tasks:Plain-v0", {}, None)
+    envs = make_vec("goal_tasks:Breaks-v0", num_envs=2, episode=0, step=step)
+    with pytest.raises(EnvironmentFailed, match=rf"failed in {place} \(RuntimeError: the simulator lost its mind\)"):
+        rollout(towards_goal, envs, task, [0, 1])
+
+
+def test_an_environment_that_gives_nan_is_named_with_the_step(monkeypatch):
+    monkeypatch.setattr(goal_tasks.Torn, "made", 2)
+    task = inspect_task("goal_tasks:Plain-v0", {}, None)
+    with pytest.raises(NonFiniteError, match="observation at step 2 of an evaluation is NaN or infinite"):
+        rollout(towards_goal, make_vec("goal_tasks:Torn-v0", num_envs=2), task, [0, 1])

@@ -36,7 +36,7 @@ def test_the_optimiser_holds_the_actor_alone():
 
 
 def test_the_loss_is_the_squared_error_to_replayed_actions_under_hindsight_goals():
-    agent, batch = make_gcsl(), make_batch(20) / 1000.0
+    agent, batch = make_gcsl(), make_batch(20, scale=1e-3)
     relabelled = agent.relabel(batch, agent, generator())
     assert torch.equal(relabelled["desired_goal"], batch["hindsight_goal"])
     action = agent.act(batch["observation"], batch["hindsight_goal"])
@@ -72,6 +72,6 @@ def test_a_relabeller_with_a_model_is_refused():
 
 def test_goals_for_the_imitation_alone_are_what_it_imitates_under():
     plain, wrapped = make_gcsl(Future(1.0)), make_gcsl(ImitationOnly(Future(1.0)))
-    batch = make_batch(20) / 1000.0
+    batch = make_batch(20, scale=1e-3)
     losses = [agent.imitation_loss(agent.relabel(batch, agent, generator())).item() for agent in (plain, wrapped)]
     assert losses[0] == losses[1]

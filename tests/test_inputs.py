@@ -36,7 +36,8 @@ def test_what_the_task_decides_is_no_weight():
 def test_statistics_are_of_every_state_under_the_goal_achieved_next_and_under_the_desired_one():
     inputs = make_inputs(())
     episode = {"observation": torch.arange(9.0).view(3, 3), "achieved_goal": torch.arange(6.0).view(3, 2) + 20.0}
-    inputs.observe(TensorDict(episode | {"desired_goal": torch.tensor([50.0, 60.0])}), lambda sums: sums)
-    rows = torch.tensor([[0, 1, 2, 22, 23], [3, 4, 5, 24, 25], [0, 1, 2, 50, 60], [3, 4, 5, 50, 60.0]])
+    goals = torch.tensor([[50.0, 60.0], [70.0, 80.0]])  # the second is another, as in tasks that move their goals
+    inputs.observe(TensorDict(episode | {"desired_goal": goals}), lambda sums: sums)
+    rows = torch.tensor([[0, 1, 2, 22, 23], [3, 4, 5, 24, 25], [0, 1, 2, 50, 60], [3, 4, 5, 70, 80.0]])
     assert torch.allclose(inputs.normalizer.mean, rows.mean(dim=0))
     assert torch.allclose(inputs.normalizer.std, rows.std(dim=0, correction=0))

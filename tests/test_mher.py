@@ -14,7 +14,7 @@ TINY = {"model.init_args.hidden_sizes": "[8]", "model.init_args.dynamics.init_ar
 
 def trained_batch(agent, relabel=None, rows: int = 20):
     """A relabelled batch of moderate numbers."""
-    return (relabel or Keep())(make_batch(rows) / 1000.0, agent, generator())
+    return (relabel or Keep())(make_batch(rows, scale=1e-3), agent, generator())
 
 
 def values(agent, batch, action):

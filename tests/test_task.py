@@ -1,130 +1,112 @@
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
+from tensordict import TensorDict
+from toy import make_task, make_task_of_unclear_goals, reached
 
 from mher_pl.errors import UserError
-from mher_pl.task import inspect_task
+from mher_pl.inspection import inspect_task
 
 
-class TinyGoalEnv(gym.Env):
-    """A goal environment of two numbers whose faults are chosen by its arguments."""
+class TestModelState:
+    OBSERVATION, ACHIEVED = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[8.0, 9.0]])
 
-    def __init__(
-        self, hidden_goal: bool = False, scalar_reward: bool = False, constants: int = 0, penalty: float = 1.0
-    ):
-        box = spaces.Box(-np.inf, np.inf, (2,))
-        state = spaces.Box(-np.inf, np.inf, (2 + constants,))
-        self.observation_space = spaces.Dict(observation=state, achieved_goal=box, desired_goal=box)
-        self.constants = np.zeros(constants)
-        self.action_space = spaces.Box(-1.0, 1.0, (2,))
-        self.hidden_goal, self.scalar_reward, self.penalty = hidden_goal, scalar_reward, penalty
+    def test_is_the_observation_where_that_shows_the_achieved_goal(self):
+        task = make_task()
+        state = task.state(self.OBSERVATION, self.ACHIEVED)
+        assert state is self.OBSERVATION
+        assert task.observation(state) is self.OBSERVATION
+        assert task.phi(state).tolist() == [[3.0, 1.0]]
+        assert task.state_size == 3
 
-    def compute_reward(self, achieved_goal, desired_goal, info):
-        distance = np.linalg.norm(achieved_goal - desired_goal, axis=None if self.scalar_reward else -1)
-        return -self.penalty * (distance > 0.5).astype(np.float32)
-
-    def _observe(self):
-        achieved = self.state**2 if self.hidden_goal else self.state[::-1]
-        vectors = {
-            "observation": np.append(self.state, self.constants),
-            "achieved_goal": achieved,
-            "desired_goal": np.zeros(2),
-        }
-        return {key: value.astype(np.float32) for key, value in vectors.items()}
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.state = self.np_random.normal(size=2)
-        return self._observe(), {}
-
-    def step(self, action):
-        self.state = self.state + 0.1 * np.asarray(action)
-        return self._observe(), -1.0, False, False, {"is_success": 0.0}
+    def test_is_joined_with_the_achieved_goal_where_the_observation_does_not_show_it(self):
+        task = make_task(goal_indices=None)
+        state = task.state(self.OBSERVATION, self.ACHIEVED)
+        assert state.tolist() == [[1.0, 2.0, 3.0, 8.0, 9.0]]
+        assert torch.equal(task.observation(state), self.OBSERVATION)
+        assert torch.equal(task.phi(state), self.ACHIEVED)
+        assert task.state_size == 5
 
 
-gym.register("tests/Tiny-v0", entry_point=TinyGoalEnv, max_episode_steps=30)
-gym.register("tests/TinyEndless-v0", entry_point=TinyGoalEnv)
+class TestReward:
+    def test_is_the_environments_own(self):
+        task = inspect_task("FetchReach-v4", {}, None)
+        achieved = torch.tensor([[0.049, 0.0, 0.0], [0.051, 0.0, 0.0]])
+        assert task.reward(achieved, torch.zeros(2, 3)).tolist() == [0.0, -1.0]
+
+    @pytest.mark.parametrize(
+        "rewards", [(-1.0, 0.0), (0.0, 1.0), (-10.0, 0.0), (-1.0, 1.0), (-0.3, 0.1)], ids=lambda pair: f"{pair}"
+    )
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_is_exactly_0_at_the_goal_and_minus_1_elsewhere_whatever_the_task_gives(self, rewards, dtype):
+        away, at_goal = np.array(rewards, dtype=dtype)
+        task = make_task(
+            rewards=(float(away), float(at_goal)),
+            compute_reward=lambda *goals: np.where(reached(*goals) == 0.0, at_goal, away),
+        )
+        achieved = torch.tensor([[0.1, 0.0], [3.0, 0.0]])
+        reward = task.reward(achieved, torch.zeros(2, 2))
+        assert reward.dtype == torch.float32
+        assert reward.tolist() == [0.0, pytest.approx(-1.0)]
+        assert task.ends(reward).tolist() == [False, False]
+        task.ends_at_goal = True
+        assert task.ends(reward).tolist() == [True, False]
+
+    @pytest.mark.parametrize(
+        ("rewards", "expected"), [((-1.0, 0.0), 0.0), ((-10.0, 0.0), 0.0), ((0.0, 1.0), -1.0), ((-1.0, 1.0), -0.5)]
+    )
+    def test_after_the_end_is_the_tasks_own_0_on_the_same_scale(self, rewards, expected):
+        assert make_task(rewards=rewards).reward_after_end == expected
+
+    def test_after_the_end_is_no_better_than_the_goal(self):
+        assert make_task(rewards=(-3.0, -2.0)).reward_after_end == 0.0
+
+    def test_is_of_goals_in_the_environments_own_type(self):
+        def compute_reward(achieved, desired, info):
+            assert achieved.dtype == desired.dtype == np.uint8
+            return -(np.abs(achieved.astype(int) - desired).max(axis=-1) > 2).astype(float)
+
+        task = make_task(compute_reward=compute_reward, goal_dtype=np.uint8)
+        achieved, desired = torch.tensor([[3.4, 0.0], [3.6, 0.0]]), torch.tensor([[1.0, 1.0], [1.0, 1.0]])
+        assert task.reward(achieved, desired).tolist() == [0.0, -1.0], "rounded: 3 is near enough and 4 is not"
 
 
-def test_phi_is_found_by_comparing_observation_and_achieved_goal():
-    task = inspect_task("tests/Tiny-v0", {}, None)
-    assert task.goal_indices == (1, 0)
-    assert task.phi(torch.tensor([[5.0, 7.0]])).tolist() == [[7.0, 5.0]]
+class TestCheckEpisode:
+    def episode(self) -> TensorDict:
+        """Five steps of a toy whose observation holds the goals, the achieved one in entries 2 and 0."""
+        observation = torch.arange(18.0).view(6, 3)
+        return TensorDict(
+            {
+                "observation": observation,
+                "achieved_goal": observation[:, [2, 0]],
+                "desired_goal": observation[:-1, [1, 1]],
+                "action": torch.zeros(5, 2),
+            }
+        )
+
+    def test_accepts_goals_where_they_were_found(self):
+        make_task(desired_goal_indices=(1, 1)).check_episode(self.episode(), 3, uses_phi=True)
+
+    def test_names_step_and_episode_where_the_achieved_goal_is_elsewhere(self):
+        episode = self.episode()
+        episode["achieved_goal"][5, 1] += 1.0  # also in the last state
+        message = r"data.goal_indices is \[2, 0\], but at step 5 of training episode 3 .* not the achieved goal"
+        with pytest.raises(UserError, match=message):
+            make_task().check_episode(episode, 3, uses_phi=True)
+        make_task().check_episode(episode, 3, uses_phi=False)  # nobody asks
+        make_task(goal_indices=None).check_episode(episode, 3, uses_phi=True)  # nothing was found
+
+    def test_names_step_and_episode_where_the_desired_goal_is_elsewhere(self):
+        episode = self.episode()
+        episode["desired_goal"][2] += 1.0
+        message = r"data.desired_goal_indices is \[1, 1\], but at step 2 of training episode 3 .* the desired goal"
+        with pytest.raises(UserError, match=message):
+            make_task(desired_goal_indices=(1, 1)).check_episode(episode, 3, uses_phi=False)
+        make_task().check_episode(episode, 3, uses_phi=False)
 
 
-@pytest.mark.parametrize(
-    ("env", "indices"),
-    [
-        ("FetchReach-v4", (0, 1, 2)),
-        ("FetchPush-v4", (3, 4, 5)),
-        ("mher_pl/Reacher-v1", (8, 9)),
-        ("mher_pl/Point2DLarge-v1", (0, 1)),
-    ],
-)
-def test_phi_of_the_tasks_is_the_one_that_the_paper_gives(env: str, indices: tuple[int, ...]):
-    assert inspect_task(env, {}, None).goal_indices == indices
-
-
-def test_phi_given_in_the_config_is_checked_and_used():
-    assert inspect_task("tests/Tiny-v0", {}, [1, 0]).goal_indices == (1, 0)
-    with pytest.raises(UserError, match=r"data.goal_indices is \[0, 1\]; allowed: 2 entries from 0 to 1"):
-        inspect_task("tests/Tiny-v0", {}, [0, 1])
-
-
-@pytest.mark.parametrize(
-    ("env", "indices"), [("mher_pl/Reacher-v1", (4, 5)), ("FetchReach-v4", ()), ("mher_pl/Point2DLarge-v1", ())]
-)
-def test_where_the_observation_shows_the_desired_goal_is_found(env: str, indices: tuple[int, ...]):
-    assert inspect_task(env, {}, None).desired_goal_indices == indices
-
-
-def test_where_the_observation_shows_the_desired_goal_can_be_given():
-    assert inspect_task("mher_pl/Reacher-v1", {}, None, [4, 5]).desired_goal_indices == (4, 5)
-    assert inspect_task("mher_pl/Reacher-v1", {}, None, []).desired_goal_indices == ()
-    with pytest.raises(UserError, match=r"data.desired_goal_indices is \[8, 9\]; allowed: 2 entries from 0 to 10"):
-        inspect_task("mher_pl/Reacher-v1", {}, None, [8, 9])
-
-
-def test_a_desired_goal_that_never_changes_is_not_looked_for():
-    task = inspect_task("tests/Tiny-v0", {"constants": 2}, None)
-    assert task.desired_goal_indices == ()
-
-
-def test_a_task_without_phi_refuses_those_who_need_it():
-    task = inspect_task("tests/Tiny-v0", {"hidden_goal": True}, None)
-    assert task.goal_indices is None
-    with pytest.raises(UserError, match=r"model.relabel ModelBased needs the state-to-goal map.*data.goal_indices"):
-        task.require_phi("model.relabel ModelBased")
-
-
-def test_the_reward_is_the_environments_own():
-    task = inspect_task("FetchReach-v4", {}, None)
-    goals = torch.zeros(2, 3)
-    achieved = torch.tensor([[0.049, 0.0, 0.0], [0.051, 0.0, 0.0]])
-    assert task.reward(achieved, goals).tolist() == [0.0, -1.0]
-
-
-@pytest.mark.parametrize(
-    ("env", "kwargs", "message"),
-    [
-        ("NoSuchEnv-v0", {}, "data.env is 'NoSuchEnv-v0'; allowed: the id of a Gymnasium goal environment"),
-        ("Pendulum-v1", {}, "data.env is 'Pendulum-v1'.*not a goal environment"),
-        ("tests/Tiny-v0", {"size": 3}, "data.env_kwargs is .*'size': 3.*; allowed: arguments of tests/Tiny-v0"),
-        ("tests/Tiny-v0", {"scalar_reward": True}, "compute_reward gives shape .*; allowed: a vectorised"),
-        ("tests/Tiny-v0", {"penalty": 3.0}, "whose rewards reach from -3 to .*; allowed: from -1 to 0"),
-        ("tests/TinyEndless-v0", {}, "no fixed length; allowed: max_episode_steps"),
-    ],
-)
-def test_what_is_no_usable_goal_environment_is_refused(env: str, kwargs: dict, message: str):
-    with pytest.raises(UserError, match=message):
-        inspect_task(env, kwargs, None)
-
-
-def test_rewards_are_0_at_the_goal_also_where_the_task_gives_1():
-    task = inspect_task("PointMaze_UMaze-v3", {}, None)
-    goals = torch.tensor([[0.0, 0.0], [0.0, 0.0]])
-    assert task.best_reward == 1.0
-    assert task.reward(goals, goals + torch.tensor([[0.1], [3.0]])).tolist() == [0.0, -1.0]
-    assert inspect_task("FetchReach-v4", {}, None).best_reward == 0.0
+def test_who_needs_phi_is_told_where_it_is_unclear_and_nowhere_else():
+    with pytest.raises(UserError, match=r"data.goal_indices is null, but the tester must know.*entries \[1, 2\]"):
+        make_task_of_unclear_goals().require_phi("the tester")
+    make_task().require_phi("the tester")
+    make_task(goal_indices=None).require_phi("the tester")

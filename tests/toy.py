@@ -23,9 +23,15 @@ def reached(achieved_goal: np.ndarray, desired_goal: np.ndarray, info: dict) -> 
     return -(np.linalg.norm(achieved_goal - desired_goal, axis=-1) > 0.5).astype(np.float32)
 
 
-def make_task(goal_box: Tensor | None = None) -> Task:
+def make_task(goal_box: Tensor | None = None, **arguments) -> Task:
     """A task of 3 observation entries, 2 action entries, and goals that are observation entries 2 and 0."""
-    return Task("tests/Toy-v0", 10, 3, 2, 2, (2, 0), reached, goal_box)
+    known = {"goal_indices": (2, 0), "compute_reward": reached, "goal_box": goal_box}
+    return Task("tests/Toy-v0", 10, 3, 2, 2, **known | arguments)
+
+
+def make_task_of_unclear_goals() -> Task:
+    """The same, but two observation entries could make the goal's first one."""
+    return make_task(goal_indices=None, unclear_phi="entries [1, 2] of the observation equalled entry 0 of the goal")
 
 
 class Shift(DynamicsModel):
@@ -82,15 +88,19 @@ def make_agent(task: Task | None = None, **parts) -> MHER:
     return agent
 
 
-def make_batch(rows: int) -> TensorDict:
-    """A batch whose row i is at state 1000 i, acted, and came to state 1000 i + 500; all goals differ."""
+def make_batch(rows: int, scale: float = 1.0) -> TensorDict:
+    """A batch whose row i is at state 1000 i, acted, and came to state 1000 i + 500; all goals differ.
+
+    Its numbers are multiplied by `scale`; no episode has ended in it.
+    """
     states = 1000.0 * torch.arange(rows).unsqueeze(1) + torch.tensor([0.0, 0.1, 0.2])  # [B, 3]
     next_states = states + 500.0
-    return TensorDict(
+    batch = TensorDict(
         {
             "observation": states,
             "action": torch.linspace(-0.9, 0.9, 2 * rows).view(rows, 2),
             "desired_goal": -1.0 - torch.arange(2.0 * rows).view(rows, 2),
+            "achieved_goal": states[:, [2, 0]],
             "hindsight_goal": next_states[:, [2, 0]] + 100.0,
             "next": TensorDict(
                 {"observation": next_states, "achieved_goal": next_states[:, [2, 0]]}, batch_size=[rows]
@@ -98,6 +108,9 @@ def make_batch(rows: int) -> TensorDict:
         },
         batch_size=[rows],
     )
+    batch = batch * scale
+    batch["failed"] = torch.zeros(rows, dtype=torch.bool)
+    return batch
 
 
 def generator(seed: int = 0) -> torch.Generator:

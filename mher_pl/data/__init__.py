@@ -1,7 +1,7 @@
 """Episodes in, batches out."""
 
 from mher_pl.data.collect import Collected
-from mher_pl.data.module import GoalDataModule
+from mher_pl.data.module import GoalDataModule, data_of
 from mher_pl.data.source import EpisodeSource
 
-__all__ = ["Collected", "EpisodeSource", "GoalDataModule"]
+__all__ = ["Collected", "EpisodeSource", "GoalDataModule", "data_of"]

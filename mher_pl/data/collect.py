@@ -2,138 +2,198 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 from tensordict import TensorDict, TensorDictBase
-from torch import Tensor, nn
+from torch import nn
 from torchrl.collectors import Collector
 from torchrl.data import Binary, Bounded, Composite, Unbounded
 from torchrl.envs import EnvBase
 
 from mher_pl.data.source import EpisodeSource
-from mher_pl.envs import make
-from mher_pl.errors import NonFiniteError, UserError
+from mher_pl.envs import make_vec
+from mher_pl.envs.episodes import WholeEpisodes
+from mher_pl.errors import EnvironmentFailed, NonFiniteError
 from mher_pl.exploration import Act, Exploration
-from mher_pl.task import GOAL_KEYS, Task
+from mher_pl.inspection import GOAL_KEYS, require_same_rewards
+from mher_pl.task import Task
 
 
-class SeededEpisodes(gym.Wrapper):
-    """Reset episode k of a run from a seed that only the run's seed and k decide.
+@dataclass(frozen=True)
+class FinishedEpisodes:
+    """What TorchRL's frames do not tell of N episodes, in the environment's own types; padded after their ends."""
 
-    So the environment has no state to save between episodes: a resumed run continues with the same episodes. A reset
-    before any step repeats the episode instead of skipping it, which makes the collector's early resets harmless.
-    """
+    number: int  # of the first one
+    achieved: NDArray[Any]  # [T, N, goal] after each step
+    desired: NDArray[Any]  # [T, N, goal] that each step was taken under
+    rewards: NDArray[Any]  # [T, N]
+    lengths: NDArray[np.int64]  # [N]
+    terminated: NDArray[np.bool_]  # [N]
+    is_success: NDArray[np.bool_]  # [N] of the step that ended each
 
-    def __init__(self, env: gym.Env, seed: int) -> None:
-        super().__init__(env)
-        self.seed, self.episode, self._started = seed, 0, False
-        self.is_success = False  # after the last step
+    @property
+    def last_rewards(self) -> NDArray[Any]:
+        """The rewards [N] of the steps that ended the episodes."""
+        return self.rewards[self.lengths - 1, np.arange(len(self.lengths))]
 
-    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[dict, dict]:
-        """Begin the next episode; `seed` is ignored in favour of the episode's own."""
-        if self._started:
-            self.episode += 1
-            self._started = False
-        episode_seed = np.random.SeedSequence([self.seed, self.episode]).generate_state(1)[0]
-        return self.env.reset(seed=int(episode_seed), options=options)
-
-    def step(self, action: np.ndarray) -> tuple[dict, float, bool, bool, dict]:
-        """Step the environment."""
-        self._started = True
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        self.is_success = bool(info["is_success"])
-        return observation, reward, terminated, truncated, info
+    def check_rewards(self, task: Task) -> None:
+        """Raise `UserError` if some step gave another reward than `compute_reward`, which rewards relabelled ones."""
+        for copy, length in enumerate(self.lengths):
+            taken = (values[:length, copy] for values in (self.achieved, self.desired, self.rewards))
+            require_same_rewards(task.env, f"training episode {self.number + copy}", task.compute_reward, *taken)
 
 
 class EpisodeEnv(EnvBase):
-    """A goal environment for TorchRL, one episode after another, its vectors as float32.
+    """N copies of a goal environment for TorchRL, one episode after another in each, their vectors as float32.
+
+    All copies begin together and are done after `horizon` steps; one that ends earlier stands still until then.
+    Episode k of a run is reset from a seed that only the run's seed and k decide. So the environment has no state to
+    save between episodes: a resumed run continues with the same episodes. A reset before any step repeats the episodes
+    instead of skipping them, which makes the collector's early resets harmless.
 
     In place of `GymWrapper`, whose general reading and checking of every step costs as much as a step of a small task:
     here the keys are known, and nothing is checked that Gymnasium has not checked already.
     """
 
-    def __init__(self, env: gym.Env) -> None:
-        super().__init__()
-        self.env = env
-        self.observation_spec = Composite({key: Unbounded(env.observation_space[key].shape) for key in GOAL_KEYS})
-        self.action_spec = Bounded(-1.0, 1.0, env.action_space.shape, dtype=torch.float32)
-        self.reward_spec = Unbounded(1)
-        self.done_spec = Composite({key: Binary(1, dtype=torch.bool) for key in ("done", "terminated", "truncated")})
-        self.no, self.yes = torch.tensor([False]), torch.tensor([True])
+    def __init__(self, envs: gym.vector.VectorEnv, horizon: int, seed: int) -> None:
+        super().__init__(batch_size=[envs.num_envs])
+        self.envs, self.horizon, self.seed = WholeEpisodes(envs), horizon, seed
+        self.episode = 0  # number of the first copy's episode
+        self.steps = 0  # of the running episodes
+        count = envs.num_envs
+        space = cast(gym.spaces.Dict, envs.single_observation_space)
+        vectors = {key: Unbounded((count, *(space[key].shape or ()))) for key in GOAL_KEYS}
+        self.observation_spec = Composite(vectors, shape=[count])
+        self.action_spec = Bounded(-1.0, 1.0, envs.action_space.shape, dtype=torch.float32)
+        self.reward_spec = Unbounded((count, 1))
+        flags = ("done", "terminated", "truncated")
+        self.done_spec = Composite({key: Binary(shape=(count, 1), dtype=torch.bool) for key in flags}, shape=[count])
+        self.no, self.yes = torch.zeros(count, 1, dtype=torch.bool), torch.ones(count, 1, dtype=torch.bool)
+
+    @property
+    def standing_still(self) -> bool:
+        """Whether the episodes of all copies have ended."""
+        return self.steps > 0 and bool(self.envs.ended.all())
 
     def step_and_maybe_reset(self, step: TensorDictBase) -> tuple[TensorDictBase, TensorDictBase]:
         """Return the step with what came `next`, and what the next step begins with: a new episode after the last."""
         following = self._step(step)
-        begins_with = self._reset() if following["done"] else following.exclude("reward")
+        begins_with = self._reset() if self.steps == self.horizon else following.exclude("reward")
         return step.set("next", following), begins_with
 
     def _step(self, step: TensorDictBase) -> TensorDictBase:
-        observation, reward, terminated, truncated, _ = self.env.step(step["action"].numpy())
-        following = self._state(observation, terminated, truncated)
-        return following.set("reward", _float32([reward]))
+        if not self.standing_still:
+            try:
+                self.observation, reward, _, _, info = self.envs.step(step["action"].numpy())
+            except gym.error.InvalidAction as error:
+                raise NonFiniteError(f"action of training episode {self.episode} is NaN or infinite") from error
+            except Exception as error:
+                raise EnvironmentFailed(f"training episode {self.episode}, step {self.steps}", error) from error
+            self.goals.append((self.observation["achieved_goal"], self.observation["desired_goal"], reward))
+            self.is_success = info["is_success"]
+        self.steps += 1
+        following = self._state(self.yes if self.steps == self.horizon else self.no)
+        return following.set("reward", torch.from_numpy(self.goals[-1][2].astype(np.float32)).unsqueeze(-1))
 
     def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDictBase:
-        return self._state(self.env.reset()[0], False, False)
+        if self.steps > 0:
+            self.finished = self._finish()
+            self.episode += len(self.no)
+        numbers = range(self.episode, self.episode + len(self.no))
+        seeds: list[int | None] = [
+            int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0]) for number in numbers
+        ]
+        try:
+            self.observation, _ = self.envs.reset(seed=seeds)
+        except Exception as error:
+            raise EnvironmentFailed(f"the reset of training episode {self.episode}", error) from error
+        self.steps = 0
+        self.goals: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = []  # achieved, desired, reward by step
+        self.first_goal = self.observation["desired_goal"]
+        return self._state(self.no)
 
-    def _state(self, observation: dict[str, np.ndarray], terminated: bool, truncated: bool) -> TensorDict:
-        state = {key: _float32(observation[key]) for key in GOAL_KEYS}
-        state["done"] = self.yes if terminated or truncated else self.no
-        state["terminated"] = self.yes if terminated else self.no
-        state["truncated"] = self.yes if truncated else self.no
-        return TensorDict(state)
+    def _finish(self) -> FinishedEpisodes:
+        """Note what TorchRL's frames do not tell of the episodes that have ended, in the environment's own types."""
+        achieved, desired, rewards = (np.stack(values) for values in zip(*self.goals, strict=True))
+        under = np.concatenate([self.first_goal[None], desired[:-1]])  # the goals that were acted for
+        ends = self.envs
+        return FinishedEpisodes(
+            self.episode, achieved, under, rewards, ends.lengths, ends.terminated, np.asarray(self.is_success, bool)
+        )
+
+    def _state(self, done: torch.Tensor) -> TensorDict:
+        state = {key: torch.from_numpy(np.array(self.observation[key], dtype=np.float32)) for key in GOAL_KEYS}
+        flags = {"done": done, "terminated": self.no, "truncated": done}
+        return TensorDict(state | flags, batch_size=self.batch_size)
 
     def _set_seed(self, seed: int | None) -> None:
-        """Leave the seed to `SeededEpisodes`."""
+        """Leave the seed to the episodes."""
 
     def close(self, *, raise_if_closed: bool = True) -> None:
-        """Close the environment."""
-        self.env.close()
+        """Close the environments."""
+        self.envs.close()
         super().close(raise_if_closed=raise_if_closed)
 
 
 class ExploringPolicy(nn.Module):
     """An exploration around the actor, as TorchRL calls it."""
 
-    def __init__(self, exploration: Exploration, act: Act, action_size: int, generator: torch.Generator) -> None:
+    def __init__(self, exploration: Exploration, act: Act, env: EpisodeEnv, generator: torch.Generator) -> None:
         super().__init__()
-        self.exploration, self.action_size, self.generator = exploration, action_size, generator
+        self.exploration, self.generator = exploration, generator
         self.act = act  # a bound method, so that the agent is no submodule that the collector would copy
+        self.standing_still = lambda: env.standing_still  # likewise
+        self.nothing = torch.zeros(env.action_spec.shape)  # [N, action]
         self.random = False
 
     def forward(self, step: TensorDictBase) -> TensorDictBase:
-        """Write `action` [action] for the current `observation` and `desired_goal`."""
-        observation, goal = step["observation"], step["desired_goal"]
-        action = self.exploration(self.act, observation, goal, self.action_size, self.generator, self.random)
+        """Write `action` [N, action] for the current `observation` and `desired_goal`."""
+        if self.standing_still():
+            return step.set("action", self.nothing.clone())
+        size = self.nothing.shape[-1]
+        action = self.exploration(
+            self._act, step["observation"], step["desired_goal"], size, self.generator, self.random
+        )
         return step.set("action", action)
+
+    def _act(self, observation: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
+        if len(observation) == 1:  # as a vector, which takes less time than a matrix of one row
+            return self.act(observation[0], goal[0]).unsqueeze(0)
+        return self.act(observation, goal)
 
 
 class Collected(EpisodeSource):
-    """Episodes of the environment, collected by TorchRL's `Collector`, one whole episode at a time."""
+    """Episodes of the environment, collected by TorchRL's `Collector`, one whole episode of each copy at a time."""
 
-    def open(self, task: Task, env_kwargs: dict[str, Any], exploration: Exploration, act: Act, seed: int) -> None:
-        """Make the environment; the first episode is collected when it is asked for."""
+    def open(
+        self, task: Task, env_kwargs: dict[str, Any], num_envs: int, exploration: Exploration, act: Act, seed: int
+    ) -> None:
+        """Make the environments; the first episodes are collected when they are asked for."""
         self.task = task
-        self.env = SeededEpisodes(make(task.env, **env_kwargs), seed)
-        self.policy = ExploringPolicy(exploration, act, task.action_size, torch.Generator().manual_seed(seed))
+        envs = make_vec(task.env, num_envs=num_envs, processes=num_envs > 1, **env_kwargs)
+        self.env = EpisodeEnv(envs, task.horizon, seed)
+        self.policy = ExploringPolicy(exploration, act, self.env, torch.Generator().manual_seed(seed))
         self.collector: Collector | None = None
 
     def next(self, random: bool = False) -> TensorDict:
-        """Run one episode, with uniformly random actions if `random`.
+        """Run an episode in every copy, with uniformly random actions if `random`.
 
         Raises:
-            UserError: the environment ended the episode before its time limit.
+            UserError: a step gave another reward than `compute_reward`.
             NonFiniteError: an observation or action is NaN or infinite.
+            EnvironmentFailed: the environment raised an error.
         """
         if self.collector is None:
             state = self.policy.generator.get_state()
             self.collector = Collector(
-                EpisodeEnv(self.env),
+                self.env,
                 self.policy,
-                frames_per_batch=self.task.horizon,
+                frames_per_batch=self.task.horizon * self.env.envs.num_envs,
                 total_frames=-1,
                 trust_policy=True,
                 track_traj_ids=False,
@@ -142,38 +202,41 @@ class Collected(EpisodeSource):
             self.frames = iter(self.collector)
             self.policy.generator.set_state(state)  # the collector tried the policy out
         self.policy.random = random
-        try:
-            frames = next(self.frames)  # [T]
-        except gym.error.InvalidAction as error:
-            raise NonFiniteError(f"action of training episode {self.env.episode} is NaN or infinite") from error
-        if frames["next", "done"][:-1].any():
-            raise UserError(
-                f"data.env is {self.task.env!r}, which ended an episode before its {self.task.horizon} steps; "
-                "allowed: environments whose episodes end by the time limit alone"
-            )
-        episode = TensorDict(
+        frames, finished = next(self.frames), self.env.finished  # [N, T]
+        at_goal = np.isclose(finished.last_rewards, self.task.rewards[1])
+        episodes = TensorDict(
             {
                 "observation": _states(frames, "observation"),
                 "achieved_goal": _states(frames, "achieved_goal"),
-                "desired_goal": frames["desired_goal"][0],
+                "desired_goal": frames["desired_goal"],
                 "action": frames["action"],
-                "is_success": torch.tensor(self.env.is_success),
-            }
+                "length": torch.from_numpy(finished.lengths.copy()),
+                "failed": torch.from_numpy(finished.terminated & ~at_goal),
+                "is_success": torch.from_numpy(finished.is_success.copy()),
+            },
+            batch_size=[len(at_goal)],
         )
-        for key, value in episode.items():
-            if not torch.isfinite(value).all():
-                # The next episode is reset already.
-                raise NonFiniteError(f"{key} of training episode {self.env.episode - 1} is NaN or infinite")
-        return episode
+        for key in ("observation", "achieved_goal", "desired_goal", "action"):
+            finite = torch.isfinite(episodes[key]).flatten(1).all(dim=1)  # [N]
+            if not finite.all():
+                number = finished.number + int(finite.int().argmin())
+                raise NonFiniteError(f"{key} of training episode {number} is NaN or infinite")
+        finished.check_rewards(self.task)
+        self.task.ends_at_goal |= bool((finished.terminated & at_goal).any())
+        return episodes
 
     def worker_state(self) -> dict[str, Any]:
         """Return the number of the next episode and the state of the exploration's generator."""
         # The next episode is already reset, but not stepped, once a whole one was collected.
-        return {"episode": self.env.episode, "generator": self.policy.generator.get_state()}
+        return {
+            "episode": self.env.episode,
+            "generator": self.policy.generator.get_state(),
+            "ends_at_goal": self.task.ends_at_goal,
+        }
 
     def load_worker_state(self, state: dict[str, Any]) -> None:
         """Restore what `worker_state` returned, before the first episode is collected."""
-        self.env.episode = state["episode"]
+        self.env.episode, self.task.ends_at_goal = state["episode"], state["ends_at_goal"]
         self.policy.generator.set_state(state["generator"])
 
     def close(self) -> None:
@@ -185,10 +248,5 @@ class Collected(EpisodeSource):
 
 
 def _states(frames: TensorDictBase, key: str) -> torch.Tensor:
-    """Join the T states before the actions and the last one after them, [T+1, size]."""
-    return torch.cat([frames[key], frames["next", key][-1:]])
-
-
-def _float32(vector: ArrayLike) -> Tensor:
-    """Copy a vector to a tensor of its own."""
-    return torch.from_numpy(np.array(vector, dtype=np.float32))
+    """Join the T states before the actions and the last one after them, [N, T+1, size]."""
+    return torch.cat([frames[key], frames["next", key][:, -1:]], dim=1)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
-from lightning import LightningDataModule
+import torch
+from lightning import LightningDataModule, Trainer
 from tensordict import TensorDict
 from torch.utils.data import IterableDataset
 
+from mher_pl.agent import Agent
 from mher_pl.data.replay import EpisodeReplay
 from mher_pl.data.source import EpisodeSource
-from mher_pl.errors import UserError, require, require_int
+from mher_pl.errors import UserError, require, require_int, require_multiple
 from mher_pl.exploration import Exploration
+from mher_pl.inspection import inspect_task
 from mher_pl.parallel.workers import gather_from_workers, worker_seed
 from mher_pl.parts import Part, load_worker_states, require_same_parts, worker_states
 from mher_pl.sampler import Sampler
-from mher_pl.task import inspect_task
 
 
 class EpisodeBatches(IterableDataset):
@@ -32,17 +34,18 @@ class EpisodeBatches(IterableDataset):
     def __iter__(self) -> Iterator[list[TensorDict]]:
         """Yield the batches of an episode; the next one is collected only after all of them were learned from.
 
-        A run that was interrupted within an epoch goes on with the next episode of it.
+        With several environments at a time it is their episodes, and as many times the batches. A run that was
+        interrupted within an epoch goes on with the next episode of it.
         """
         start, self.data.start = self.data.start, 0
-        for episode in range(start, len(self)):
+        for episode in range(start, self.data.episodes_per_epoch, self.data.num_envs):
             self.data.collect()
-            self.data.position = episode + 1
+            self.data.position = episode + self.data.num_envs
             yield self.data.replayed()
 
     def __len__(self) -> int:
-        """Return the episodes of an epoch; with a length Lightning collects none ahead of time."""
-        return self.data.episodes_per_epoch
+        """Return how often episodes are collected in an epoch; with a length Lightning collects none ahead of time."""
+        return self.data.episodes_per_epoch // self.data.num_envs
 
 
 class GoalDataModule(LightningDataModule):
@@ -54,6 +57,7 @@ class GoalDataModule(LightningDataModule):
         goal_indices: entries of the observation that make the achieved goal; null looks for them on real steps.
         desired_goal_indices: entries of the observation that show the desired goal, so that they are relabelled with
             it; null looks for them likewise, an empty list relabels none.
+        num_envs: training episodes that are collected together, by as many environments.
         episodes_per_epoch: training episodes of an epoch.
         batches_per_episode: batches learned from after each episode.
         batch_size: transitions of a batch.
@@ -70,9 +74,10 @@ class GoalDataModule(LightningDataModule):
     def __init__(
         self,
         env: str,
-        env_kwargs: dict[str, bool | int | float | str | list | None],
+        env_kwargs: dict[str, Any],
         goal_indices: list[int] | None,
         desired_goal_indices: list[int] | None,
+        num_envs: int,
         episodes_per_epoch: int,
         batches_per_episode: int,
         batch_size: int,
@@ -83,7 +88,9 @@ class GoalDataModule(LightningDataModule):
         seed: int,
     ) -> None:
         super().__init__()
+        require_int("data.num_envs", num_envs, 1)
         require_int("data.episodes_per_epoch", episodes_per_epoch, 1)
+        require_multiple("data.episodes_per_epoch", episodes_per_epoch, num_envs)
         require_int("data.batches_per_episode", batches_per_episode, 1)
         require_int("data.batch_size", batch_size, 1)
         require_int("seed_everything", seed, 0)
@@ -92,7 +99,7 @@ class GoalDataModule(LightningDataModule):
             raise UserError(
                 f"data.capacity is {capacity}; allowed: at least one episode of {env}, {self.task.horizon} transitions"
             )
-        self.env_kwargs = env_kwargs
+        self.env_kwargs, self.num_envs = env_kwargs, num_envs
         self.episodes_per_epoch, self.batches_per_episode = episodes_per_epoch, batches_per_episode
         self.batch_size, self.capacity, self.seed = batch_size, capacity, seed
         self.parts: dict[str, Part] = {"source": source, "exploration": exploration, "sampler": sampler}
@@ -100,30 +107,47 @@ class GoalDataModule(LightningDataModule):
         for part in self.parts.values():
             part.check(self.task)
         self.env_steps = 0  # of all data-parallel workers
+        self.episodes = 0  # of this worker
         self.position = 0  # episodes of the epoch so far
         self.start = 0  # episode with which the next epoch begins
+
+    @property
+    def running(self) -> Trainer:
+        """The trainer, which is there from `setup` on."""
+        assert self.trainer is not None
+        return self.trainer
+
+    @property
+    def agent(self) -> Agent:
+        """What is trained on the episodes."""
+        return cast(Agent, self.running.lightning_module)
 
     def setup(self, stage: str) -> None:
         """Create the replay and open the source for training."""
         if stage == "fit":
-            seed = worker_seed(self.seed, self.trainer.global_rank)
+            seed = worker_seed(self.seed, self.running.global_rank)
             self.replay = EpisodeReplay(self.capacity, self.task.horizon, self.sampler, seed)
-            self.source.open(self.task, self.env_kwargs, self.exploration, self.trainer.lightning_module.act, seed)
+            act = self.agent.act
+            self.source.open(self.task, self.env_kwargs, self.num_envs, self.exploration, act, seed)
 
     def collect(self, random: bool = False) -> None:
-        """Get one episode, of uniformly random actions if `random`, store it and show it to the agent."""
-        episode = self.source.next(random)
-        is_success = episode.pop("is_success")
-        self.replay.add(episode)
-        self.env_steps += self.task.horizon * self.trainer.world_size
-        agent = self.trainer.lightning_module
-        agent.observe(episode)
-        if not random:
-            agent.track({"train/success_rate": is_success.float().to(agent.device)})
+        """Get an episode of each environment, of random actions if `random`, store it and show it to the agent."""
+        agent = self.agent
+        for episode in self.source.next(random).unbind(0):
+            length, is_success = int(episode["length"]), episode.pop("is_success")
+            steps = torch.tensor(length, device=agent.device)
+            self.env_steps += int(agent.sum_over_workers(steps))
+            taken = without_padding(episode)
+            self.task.check_episode(taken, self.episodes, uses_phi=agent.dynamics is not None)
+            self.episodes += 1
+            self.replay.add(episode)
+            agent.observe(taken)
+            if not random:
+                agent.track({"train/success_rate": is_success.float().to(agent.device)})
 
     def replayed(self) -> list[TensorDict]:
-        """Sample the batches to learn from after an episode."""
-        return [self.replay.sample(self.batch_size) for _ in range(self.batches_per_episode)]
+        """Sample the batches to learn from after an episode, or after those of all environments."""
+        return [self.replay.sample(self.batch_size) for _ in range(self.batches_per_episode * self.num_envs)]
 
     def train_dataloader(self) -> EpisodeBatches:
         """Return the epoch's episodes."""
@@ -137,7 +161,7 @@ class GoalDataModule(LightningDataModule):
 
     def log_metrics(self, metrics: dict[str, float]) -> None:
         """Log metrics against environment steps, warm-up included; Lightning's own step counts episodes."""
-        for logger in self.trainer.loggers:
+        for logger in self.running.loggers:
             logger.log_metrics(metrics, step=self.env_steps)
 
     def teardown(self, stage: str) -> None:
@@ -150,9 +174,10 @@ class GoalDataModule(LightningDataModule):
         own = {"replay": self.replay.state_dict(), "parts": worker_states(self.parts)}
         return {
             "env_steps": self.env_steps,
+            "episodes": self.episodes,
             "position": self.position,
             "env_kwargs": self.env_kwargs,
-            "workers": gather_from_workers(self.trainer, own),
+            "workers": gather_from_workers(self.running, own),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -161,16 +186,17 @@ class GoalDataModule(LightningDataModule):
         Raises:
             UserError: the checkpoint is of another number of workers, form of the task, part or replay.
         """
-        self.env_steps, self.position, self.start = state["env_steps"], state["position"], state["position"]
-        if self.trainer.state.fn == "fit":
+        self.env_steps, self.episodes = state["env_steps"], state["episodes"]
+        self.position = self.start = state["position"]
+        if self.running.state.fn == "fit":
             self.require_own(state)
             workers = state["workers"]
-            if len(workers) != self.trainer.world_size:
+            if len(workers) != self.running.world_size:
                 raise UserError(
                     f"ckpt_path names a checkpoint of {len(workers)} workers, but this run has "
-                    f"{self.trainer.world_size}; allowed: trainer.devices as when it was written"
+                    f"{self.running.world_size}; allowed: trainer.devices as when it was written"
                 )
-            own = workers[self.trainer.global_rank]
+            own = workers[self.running.global_rank]
             self.replay.load_state_dict(own["replay"])
             load_worker_states(self.parts, own["parts"])
 
@@ -180,3 +206,15 @@ class GoalDataModule(LightningDataModule):
         require(self.env_kwargs == saved, "data.env_kwargs", self.env_kwargs, f"{saved}, as in the checkpoint")
         for worker in state["workers"]:
             require_same_parts("data", self.parts, worker["parts"])
+
+
+def without_padding(episode: TensorDict) -> TensorDict:
+    """Return the steps that were taken: `observation` and `achieved_goal` [t+1], `desired_goal` and `action` [t]."""
+    length = int(episode["length"])
+    ends = {"observation": length + 1, "achieved_goal": length + 1, "desired_goal": length, "action": length}
+    return TensorDict({key: episode[key][:end] for key, end in ends.items()})
+
+
+def data_of(trainer: Trainer) -> GoalDataModule:
+    """Return the data module of a trainer, for which Lightning has no type."""
+    return cast(Any, trainer).datamodule

@@ -12,8 +12,9 @@ from mher_pl.sampler import Sampler
 class EpisodeReplay:
     """The last `capacity` transitions as whole episodes in a TorchRL replay buffer; one item is one episode.
 
-    An item holds `observation` [T+1, obs], `achieved_goal` [T+1, goal], `desired_goal` [goal] and `action` [T, action]:
-    every state once, so that a transition costs little more than the bytes of its fields.
+    An item holds `observation` [T+1, obs], `achieved_goal` [T+1, goal], `desired_goal` [T, goal], `action` [T, action],
+    `length` [], how many of its T steps were taken, the rest being padding, and `failed` [], whether it was terminated
+    away from its goal. Every state is stored once, so that a transition costs little more than the bytes of its fields.
 
     `episodes` are the stored ones [N], oldest first only until the replay has wrapped; a view, not a copy.
 
@@ -27,6 +28,7 @@ class EpisodeReplay:
         self.buffer = TensorDictReplayBuffer(storage=LazyTensorStorage(capacity // horizon), batch_size=1)
         self.generator = torch.Generator().manual_seed(seed)
         self.episodes = TensorDict(batch_size=[0])
+        self.whole = True  # whether every stored episode has all its T steps
 
     def __len__(self) -> int:
         """Return the number of stored episodes."""
@@ -41,6 +43,7 @@ class EpisodeReplay:
     def _view_episodes(self) -> None:
         # Once an episode, not once a batch.
         self.episodes = self.buffer.storage[: len(self)]
+        self.whole = bool((self.episodes["length"] == self.horizon).all())
 
     @property
     def newest(self) -> int:
@@ -49,26 +52,35 @@ class EpisodeReplay:
 
     def sample(self, size: int) -> TensorDict:
         """Sample `size` transitions: the sampler's choice of episodes, then uniform time steps."""
-        episode = self.sampler(len(self), size, self.generator)  # [B]
-        step = torch.randint(self.horizon, (size,), generator=self.generator)  # [B]
+        if self.whole:
+            episode = self.sampler(len(self), size, self.generator)  # [B]
+            step = torch.randint(self.horizon, (size,), generator=self.generator)  # [B]
+        else:
+            length = self.episodes["length"]
+            episode = self.sampler(len(self), size, self.generator, length)
+            step = (torch.rand(size, generator=self.generator, dtype=torch.float64) * length[episode]).long()
         return self.transitions(episode, step, self.generator)
 
     def transitions(self, episode: Tensor, step: Tensor, generator: torch.Generator) -> TensorDict:
         """Gather the transitions at (episode [B], step [B]), each with a goal achieved later in its own episode.
 
         Step t of T leads from state t to state t+1. `hindsight_goal` is the achieved goal of a state drawn uniformly
-        from t+1 ... T: the state after the action counts, the one before it never does.
+        from t+1 ... T: the state after the action counts, the one before it never does. `failed` tells the steps with
+        which episodes were terminated away from their goals.
         """
-        later = step + 1 + (torch.rand(len(step), generator=generator) * (self.horizon - step)).long()
         data = self.episodes
+        length = data["length"][episode]  # [B]
+        later = step + 1 + (torch.rand(len(step), generator=generator) * (length - step)).long()
         observation, achieved_goal = data["observation"], data["achieved_goal"]
         device = observation.device  # a batch that knows where it is moves there in no time
         return TensorDict(
             {
                 "observation": observation[episode, step],
                 "action": data["action"][episode, step],
-                "desired_goal": data["desired_goal"][episode],
+                "achieved_goal": achieved_goal[episode, step],
+                "desired_goal": data["desired_goal"][episode, step],
                 "hindsight_goal": achieved_goal[episode, later],
+                "failed": data["failed"][episode] & (step == length - 1),
                 "next": TensorDict(
                     {
                         "observation": observation[episode, step + 1],
@@ -83,8 +95,8 @@ class EpisodeReplay:
         )
 
     def last_episode(self, generator: torch.Generator) -> TensorDict:
-        """Return the newest episode as a batch of its T transitions, in order."""
-        step = torch.arange(self.horizon)
+        """Return the newest episode as a batch of its transitions, in order."""
+        step = torch.arange(int(self.episodes["length"][self.newest]))
         return self.transitions(torch.full_like(step, self.newest), step, generator)
 
     def state_dict(self) -> dict:

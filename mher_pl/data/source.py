@@ -13,15 +13,18 @@ from mher_pl.task import Task
 
 
 class EpisodeSource(Part, ABC):
-    """Gives the data module one training episode after another."""
+    """Gives the data module training episodes, N at a time."""
 
     @abstractmethod
-    def open(self, task: Task, env_kwargs: dict[str, Any], exploration: Exploration, act: Act, seed: int) -> None:
+    def open(
+        self, task: Task, env_kwargs: dict[str, Any], num_envs: int, exploration: Exploration, act: Act, seed: int
+    ) -> None:
         """Get ready to train.
 
         Args:
             task: what is learned.
             env_kwargs: arguments of its environment.
+            num_envs: episodes at a time, N.
             exploration: acts in the episodes.
             act: the deterministic actor, which goes on learning between episodes.
             seed: of all randomness.
@@ -29,10 +32,9 @@ class EpisodeSource(Part, ABC):
 
     @abstractmethod
     def next(self, random: bool = False) -> TensorDict:
-        """Return an episode, of uniformly random actions if `random`.
+        """Return N episodes [N] as the replay stores them, of uniformly random actions if `random`.
 
-        It holds `observation` [T+1, obs], `achieved_goal` [T+1, goal], `desired_goal` [goal], `action` [T, action] and
-        `is_success` [], that of its last step.
+        Beside the replay's entries each has `is_success` [], that of the step which ended it.
         """
 
     def close(self) -> None:

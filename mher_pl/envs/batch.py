@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -54,7 +54,7 @@ class MujocoVectorEnv(GoalVectorEnv):
     A single environment is a `GoalEnv` whose `batch_class` is the task.
     """
 
-    camera: ClassVar[dict[str, Any] | None] = None  # of the picture: distance, azimuth, elevation, lookat
+    camera: dict[str, Any] | None = None  # of the picture: distance, azimuth, elevation, lookat
     size = 480  # of the picture, in pixels
 
     def __init__(

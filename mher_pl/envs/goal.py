@@ -1,7 +1,7 @@
 """Goal-reaching tasks stepped in batches, and the single environment as a batch of one."""
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -25,7 +25,7 @@ class GoalVectorEnv(VectorEnv):
     `_draw` where it can be drawn.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
+    metadata: dict[str, Any] = {
         "render_modes": ["rgb_array", "human"],
         "render_fps": 10,
         "autoreset_mode": AutoresetMode.DISABLED,
@@ -55,7 +55,8 @@ class GoalVectorEnv(VectorEnv):
         self.single_action_space = action_space
         self.observation_space = batch_space(observation_space, self.num_envs)
         self.action_space = batch_space(action_space, self.num_envs)
-        self.goals = np.zeros((self.num_envs, *observation_space["desired_goal"].shape))  # [N, goal]
+        self.goal_space = cast(spaces.Box, observation_space["desired_goal"])
+        self.goals = np.zeros((self.num_envs, *self.goal_space.shape))  # [N, goal]
         self.rngs: list[np.random.Generator | None] = [None] * self.num_envs
         self._seeds: list[int | None] = [None] * self.num_envs
         self._elapsed = np.zeros(self.num_envs, dtype=np.int64)
@@ -103,9 +104,11 @@ class GoalVectorEnv(VectorEnv):
         for copy, copy_seed in enumerate(self._checked_seeds(seed)):
             if not mask[copy]:
                 continue
-            if copy_seed is not None or self.rngs[copy] is None:
-                self.rngs[copy], self._seeds[copy] = seeding.np_random(copy_seed)
-            self.goals[copy] = self._reset_copy(copy, self.rngs[copy])
+            rng = self.rngs[copy]
+            if copy_seed is not None or rng is None:
+                rng, self._seeds[copy] = seeding.np_random(copy_seed)
+                self.rngs[copy] = rng
+            self.goals[copy] = self._reset_copy(copy, rng)
             if goals is not None:
                 self._place_goal(copy, goals[copy])
         self._elapsed[mask] = 0
@@ -137,7 +140,7 @@ class GoalVectorEnv(VectorEnv):
         """Return 0 where the goal is reached and -1 elsewhere, [...], for goals [..., goal]."""
         return self._reached(*self._checked_pair(achieved_goal, desired_goal)).astype(np.float32) - np.float32(1)
 
-    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+    def render(self) -> tuple[NDArray[np.uint8] | None, ...] | None:
         """Return a picture of every copy."""
         if self.render_mode == "rgb_array":
             return tuple(self._draw(copy, "rgb_array") for copy in range(self.num_envs))
@@ -145,7 +148,7 @@ class GoalVectorEnv(VectorEnv):
             raise error.UnsupportedMode("a window shows a single environment; a batch is drawn by 'rgb_array'")
         return None
 
-    @property
+    @property  # type: ignore[misc]  # the base class has a setter, for a batch of environments without generators
     def np_random(self) -> tuple[np.random.Generator | None, ...]:
         """The generator of each copy, None before its first reset."""
         return tuple(self.rngs)
@@ -161,7 +164,7 @@ class GoalVectorEnv(VectorEnv):
     def _judge(self, achieved: Array) -> tuple[Array, NDArray[np.float32]]:
         """Return the rewards [N] and whether each copy is at its goal [N] (1 or 0, as gymnasium-robotics has it)."""
         reached = self._reached(achieved, self.goals)
-        return reached - 1.0, reached.astype(np.float32)
+        return reached.astype(np.float64) - 1.0, reached.astype(np.float32)
 
     def _batch(self, observation: Array, achieved: Array) -> Batch:
         return {"observation": observation, "achieved_goal": achieved, "desired_goal": self.goals.copy()}
@@ -179,10 +182,10 @@ class GoalVectorEnv(VectorEnv):
 
     def _checked_pair(self, achieved_goal: ArrayLike, desired_goal: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
         achieved, desired = np.asarray(achieved_goal), np.asarray(desired_goal)
-        if achieved.shape != desired.shape or achieved.shape[-1:] != self.goals.shape[-1:]:
+        if achieved.shape != desired.shape or achieved.shape[-1:] != self.goals.shape[1:]:
             raise error.Error(
                 f"achieved_goal has shape {achieved.shape} and desired_goal {desired.shape}; "
-                f"allowed: the same shape, ending in {self.goals.shape[-1]}"
+                f"allowed: the same shape, ending in {self.goals.shape[1]}"
             )
         return achieved, desired
 
@@ -204,7 +207,7 @@ class GoalVectorEnv(VectorEnv):
         return mask
 
     def _checked_goals(self, goal: ArrayLike) -> Array:
-        space = self.single_observation_space["desired_goal"]
+        space = self.goal_space
         goals = np.asarray(goal, dtype=np.float64)
         if goals.shape not in (space.shape, self.goals.shape):
             raise error.Error(f"desired_goal has shape {goals.shape}; allowed: {space.shape} or {self.goals.shape}")
@@ -216,7 +219,7 @@ class GoalVectorEnv(VectorEnv):
 class GoalEnv(gymnasium.Env):
     """One goal-reaching environment: a batch of one behind Gymnasium's single-environment face."""
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array", "human"], "render_fps": 10}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 10}
     batch_class: type[GoalVectorEnv]
 
     def __init__(self, render_mode: str | None = None, **kwargs: Any):

@@ -1,7 +1,6 @@
 """Reacher as a goal-reaching task: a two-joint arm in the plane brings its fingertip to a target."""
 
 from pathlib import Path
-from typing import Any, ClassVar
 
 import gymnasium.envs.mujoco
 import mujoco
@@ -27,7 +26,7 @@ class ReacherVectorEnv(MujocoVectorEnv):
 
     metadata = MujocoVectorEnv.metadata | {"render_fps": 50}
     threshold = 0.02
-    camera: ClassVar[dict[str, Any]] = {"lookat": np.zeros(3), "distance": 0.85, "azimuth": 90.0, "elevation": -90.0}
+    camera = {"lookat": np.zeros(3), "distance": 0.85, "azimuth": 90.0, "elevation": -90.0}
 
     def __init__(
         self,

@@ -13,8 +13,9 @@ import gymnasium
 import numpy as np
 from gymnasium import error, spaces
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.wrappers import RescaleAction
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import RescaleAction, TransformAction
+from numpy.typing import NDArray
 
 from mher_pl.envs.draw import prefer_offscreen_gl
 
@@ -34,7 +35,7 @@ FETCH_TASKS = tuple(
     f"Fetch{task}{reward}-v4" for task in ("Reach", "Push", "PickAndPlace", "Slide") for reward in ("", "Dense")
 )
 
-_told: set[str] = set()
+_slow_path_logged: set[str] = set()
 
 
 def register() -> None:
@@ -63,49 +64,52 @@ def make(id: str, **kwargs: Any) -> gymnasium.Env:
         spec.entry_point = "mher_pl.envs.fetch:FetchEnv"
     if kwargs.get("render_mode") == "rgb_array":
         prefer_offscreen_gl()
+    _check_steps(kwargs.get("max_episode_steps"))
     env = gymnasium.make(spec, **kwargs)
-    _check_goal_spaces(spec.id, env.observation_space, env.unwrapped)
+    _check_goal_spaces(spec.id, env)
     if spec.id in TASKS or spec.id in FETCH_TASKS:
         return env
-    space = env.action_space
-    if isinstance(space, spaces.Box) and not (np.all(space.low == -1.0) and np.all(space.high == 1.0)):
-        env = RescaleAction(env, np.float32(-1.0), np.float32(1.0))
-    return SuccessInfo(env)
+    return SuccessInfo(_with_unit_actions(spec.id, env))
 
 
-def make_vec(id: str, num_envs: int = 1, **kwargs: Any) -> VectorEnv:
+def make_vec(id: str, num_envs: int = 1, processes: bool = False, **kwargs: Any) -> VectorEnv:
     """Make `num_envs` copies of a goal environment, without autoreset, by the fastest exact way there is for it.
 
     `infos["is_success"]` is an array [num_envs]. Where no batched form exists the copies are stepped one after another,
-    and the log says so once.
+    and the log says so once; or with `processes`, each in a process of its own.
     """
-    if isinstance(num_envs, bool) or not isinstance(num_envs, int | np.integer) or num_envs < 1:
+    if not _is_int(num_envs) or num_envs < 1:
         raise error.Error(f"num_envs is {num_envs!r}; allowed: an integer of at least 1")
     spec = _spec(id)
+    _check_steps(kwargs.get("max_episode_steps"))
     if spec.id in TASKS:
+        kwargs.pop("disable_env_checker", None)  # Gymnasium checks single environments alone
         return gymnasium.make_vec(spec, num_envs=num_envs, vectorization_mode="vector_entry_point", **kwargs)
     if spec.id in FETCH_TASKS:
         from mher_pl.envs.fetch import FetchVectorEnv  # loads MuJoCo
 
         kwargs.setdefault("max_episode_steps", EPISODE_STEPS_OF_OTHERS.get(spec.id, spec.max_episode_steps))
         return FetchVectorEnv(spec.id, num_envs=num_envs, **kwargs)
-    if spec.id not in _told:
-        _told.add(spec.id)
-        log.warning("%s takes the slow path: it has no batched form, so its copies are stepped one by one", spec.id)
     single: Callable[[], gymnasium.Env] = partial(make, id, **kwargs)
+    if processes:
+        return AsyncVectorEnv([single] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
+    if num_envs > 1 and spec.id not in _slow_path_logged:
+        _slow_path_logged.add(spec.id)
+        log.warning("%s takes the slow path: it has no batched form, so its copies are stepped one by one", spec.id)
     return SyncVectorEnv([single] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
 
 
 class SuccessInfo(gymnasium.Wrapper):
-    """Puts `is_success` into the info of environments that call it `success`, or say it by the reward of the goal."""
+    """Puts `is_success` into the info of environments that call it `success`, or tell it by the reward alone."""
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step, and rename."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         if "is_success" not in info:
             if "success" not in info:
-                goal = observation["desired_goal"]
-                info["success"] = reward >= self.unwrapped.compute_reward(goal, goal, {})
+                goals = observation["achieved_goal"][None]  # [1, goal]: some take batches alone
+                at_goal = self.get_wrapper_attr("compute_reward")(goals, goals, {})
+                info["success"] = reward >= np.asarray(at_goal).item()
             info["is_success"] = np.float32(info["success"])
         return observation, reward, terminated, truncated, info
 
@@ -125,8 +129,36 @@ def _spec(id: str) -> EnvSpec:
         return copy.deepcopy(gymnasium.spec(id))
 
 
-def _check_goal_spaces(id: str, space: spaces.Space, env: gymnasium.Env) -> None:
-    keys = ("observation", "achieved_goal", "desired_goal")
+def _with_unit_actions(id: str, env: gymnasium.Env) -> gymnasium.Env:
+    """Let the actions of every entry lie in [-1, 1]; where the task takes integers, the nearest one is taken."""
+    space = env.action_space
+    if not isinstance(space, spaces.Box):
+        return env
+    if not space.is_bounded():
+        raise error.Error(f"{id} has actions without bounds, {space}; allowed: a wrapper that gives them bounds")
+    if np.issubdtype(space.dtype, np.floating):
+        if np.all(space.low == -1.0) and np.all(space.high == 1.0):
+            return env
+        return RescaleAction(env, space.dtype.type(-1.0), space.dtype.type(1.0))
+    low, half = space.low.astype(float), (space.high.astype(float) - space.low) / 2
+
+    def to_integers(action: NDArray[np.floating]) -> NDArray[np.integer]:
+        return np.rint(low + (np.clip(action, -1.0, 1.0) + 1.0) * half).astype(space.dtype)
+
+    return TransformAction(env, to_integers, spaces.Box(-1.0, 1.0, space.shape, np.float32))
+
+
+def _check_steps(max_episode_steps: Any) -> None:
+    if max_episode_steps is not None and (not _is_int(max_episode_steps) or max_episode_steps < 1):
+        raise error.Error(f"max_episode_steps is {max_episode_steps!r}; allowed: an integer of at least 1")
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _check_goal_spaces(id: str, env: gymnasium.Env) -> None:
+    space, keys = env.observation_space, ("observation", "achieved_goal", "desired_goal")
     is_goal_env = isinstance(space, spaces.Dict) and all(isinstance(space.spaces.get(key), spaces.Box) for key in keys)
-    if not is_goal_env or not hasattr(env, "compute_reward"):
+    if not is_goal_env or not env.has_wrapper_attr("compute_reward"):
         raise error.Error(f"{id} is not a goal environment: it needs compute_reward and Box spaces {', '.join(keys)}")

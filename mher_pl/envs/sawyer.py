@@ -1,7 +1,6 @@
 """SawyerReachXYZ: the hand of a Sawyer arm, dragged by a mocap body, goes to a place in a box above a table."""
 
 from pathlib import Path
-from typing import Any, ClassVar
 
 import mujoco
 import numpy as np
@@ -48,7 +47,7 @@ class SawyerReachVectorEnv(MujocoVectorEnv):
     """
 
     threshold = 0.06
-    camera: ClassVar[dict[str, Any]] = {
+    camera = {
         "lookat": np.array([0.05, 0.42, 0.13]),
         "distance": 1.75,
         "azimuth": -40.0,
@@ -118,6 +117,7 @@ class SawyerReachVectorEnv(MujocoVectorEnv):
             self._scene = mujoco.MjData(self._decorated)
             self._renderer = MujocoRenderer(self._decorated, self._scene, self.camera, self.size, self.size)
         self._decorated.site("goal").pos[:] = self.goals[copy]
+        assert self._scene is not None  # made with the renderer
         self._scene.qpos[:] = self.datas[copy].qpos
         mujoco.mj_forward(self._decorated, self._scene)
         return self._renderer.render(render_mode)

@@ -2,7 +2,20 @@
 
 from mher_pl.relabel.base import ImitationOnly, Noisy, Relabel, Wrapper
 from mher_pl.relabel.curriculum import Curriculum
-from mher_pl.relabel.goals import Future, Keep, RandomGoals
+from mher_pl.relabel.goals import Future, Keep, OtherGoals, RandomGoals
+from mher_pl.relabel.mixed import Mixed
 from mher_pl.relabel.model_based import ModelBased
 
-__all__ = ["Curriculum", "Future", "ImitationOnly", "Keep", "ModelBased", "Noisy", "RandomGoals", "Relabel", "Wrapper"]
+__all__ = [
+    "Curriculum",
+    "Future",
+    "ImitationOnly",
+    "Keep",
+    "Mixed",
+    "ModelBased",
+    "Noisy",
+    "OtherGoals",
+    "RandomGoals",
+    "Relabel",
+    "Wrapper",
+]

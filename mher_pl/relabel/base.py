@@ -21,9 +21,12 @@ class Relabel(Part, ABC):
 
     - `desired_goal` [B, goal], under which actor and critic learn,
     - `imitation_goal` [B, goal], under which actions are imitated; the same tensor for most methods,
-    - `relabelled` [B], the rows whose goal changed: those the supervised loss learns from,
+    - `relabelled` [B], the rows whose goal changed,
+    - `imitated` [B], the rows that the supervised loss learns from: the relabelled ones, for most methods,
     - `original_goal` [B, goal],
-    - `reward` [B] under `desired_goal`.
+    - `reward` [B] under `desired_goal`,
+    - `terminated` [B], the steps that truly end an episode under `desired_goal`: by failure, or, where episodes end
+      because their goal is reached, by reaching it.
 
     A subclass says which goals. Share, mask and reward stand here alone.
 
@@ -47,6 +50,10 @@ class Relabel(Part, ABC):
         """Write the goals [B, goal] that the losses see into the batch."""
         batch["desired_goal"] = batch["imitation_goal"] = goals
 
+    def imitated(self, batch: TensorDict) -> Tensor:
+        """Return the rows [B] of a relabelled batch whose actions are imitated."""
+        return batch["relabelled"]
+
     def __call__(self, batch: TensorDict, learner: Learner, generator: torch.Generator) -> TensorDict:
         """Relabel a batch (Algorithm 1, lines 9 to 22); all randomness is the generator's."""
         batch = self.candidates(batch, learner, generator).copy()
@@ -56,6 +63,8 @@ class Relabel(Part, ABC):
         self.assign(batch, torch.where(batch["relabelled"].unsqueeze(-1), goals, batch["original_goal"]))
         # The reward compares the goal with what was achieved AFTER the action (line 20).
         batch["reward"] = learner.task.reward(batch["next", "achieved_goal"], batch["desired_goal"])
+        batch["imitated"] = self.imitated(batch)
+        batch["terminated"] = batch["failed"] | learner.task.ends(batch["reward"])
         return batch
 
     def choose_rows(self, batch: TensorDict, generator: torch.Generator) -> Tensor:
@@ -92,6 +101,14 @@ class Wrapper(Relabel):
     def assign(self, batch: TensorDict, goals: Tensor) -> None:
         """Let the same losses see them as the other does."""
         self.relabel.assign(batch, goals)
+
+    def imitated(self, batch: TensorDict) -> Tensor:
+        """Return the other's choice."""
+        return self.relabel.imitated(batch)
+
+    def choose_rows(self, batch: TensorDict, generator: torch.Generator) -> Tensor:
+        """Return the other's choice."""
+        return self.relabel.choose_rows(batch, generator)
 
     def worker_state(self) -> dict[str, Any]:
         """Return the other's state."""

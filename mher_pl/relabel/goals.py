@@ -34,6 +34,25 @@ class Future(Relabel):
         return batch["hindsight_goal"]
 
 
+class OtherGoals(Relabel):
+    """A goal that another transition of the batch was acted for: what the agent is asked for, wherever it is.
+
+    The action has little to do with such a goal, so it is not imitated.
+
+    Args:
+        ratio: share of relabelled rows.
+    """
+
+    def goals(self, batch: TensorDict, rows: Tensor, learner: Learner, generator: torch.Generator) -> Tensor:
+        """Return the batch's desired goals in another order."""
+        goals = batch["desired_goal"]
+        return goals[torch.randperm(len(goals), generator=generator, device=goals.device)]
+
+    def imitated(self, batch: TensorDict) -> Tensor:
+        """Imitate nothing."""
+        return torch.zeros_like(batch["relabelled"])
+
+
 class RandomGoals(Relabel):
     """A goal drawn uniformly from the goal space (Appendix B.5).
 

@@ -36,7 +36,8 @@ class ModelBased(Relabel):
         A row's state is drawn first and its path followed no further than that state, which halves the work: row i
         needs steps[i] steps of the model, and none where `rows` is False. The paths go on under the original goals.
         """
-        state, goal = batch["next", "observation"], batch["desired_goal"]
+        state = learner.task.state(batch["next", "observation"], batch["next", "achieved_goal"])
+        goal = batch["desired_goal"]
         steps = torch.randint(self.steps + 1, (len(batch),), generator=generator, device=state.device) * rows  # [B]
         steps, order = steps.sort(descending=True)
         going = (steps > torch.arange(self.steps, device=steps.device).unsqueeze(-1)).sum(dim=1)  # [n] rows still going

@@ -18,13 +18,15 @@ class Sampler(Part, ABC):
         """Take note of the stored episodes [N], of which the one with index `newest` is new."""
 
     @abstractmethod
-    def __call__(self, episodes: int, size: int, generator: torch.Generator) -> Tensor:
-        """Draw indices [size] from 0 ... episodes-1."""
+    def __call__(self, episodes: int, size: int, generator: torch.Generator, lengths: Tensor | None = None) -> Tensor:
+        """Draw indices [size] from 0 ... episodes-1; `lengths` [N] of the episodes are given where they differ."""
 
 
 class Uniform(Sampler):
-    """Every stored episode alike (Section 3.2)."""
+    """Every stored transition alike (Section 3.2): episodes by their lengths."""
 
-    def __call__(self, episodes: int, size: int, generator: torch.Generator) -> Tensor:
-        """Draw indices [size] uniformly from 0 ... episodes-1."""
-        return torch.randint(episodes, (size,), generator=generator)
+    def __call__(self, episodes: int, size: int, generator: torch.Generator, lengths: Tensor | None = None) -> Tensor:
+        """Draw indices [size] from 0 ... episodes-1."""
+        if lengths is None:
+            return torch.randint(episodes, (size,), generator=generator)
+        return torch.multinomial(lengths.double(), size, replacement=True, generator=generator)

@@ -78,8 +78,8 @@ class MaximumEntropy(Sampler):
             likeliest_first = torch.as_tensor(np.argsort(-self.log_density, kind="stable"))
             self.weights[likeliest_first] = torch.arange(1.0, len(self.log_density) + 1)
 
-    def __call__(self, episodes: int, size: int, generator: torch.Generator) -> Tensor:
-        """Draw indices [size] from 0 ... episodes-1 with the episodes' weights."""
+    def __call__(self, episodes: int, size: int, generator: torch.Generator, lengths: Tensor | None = None) -> Tensor:
+        """Draw indices [size] from 0 ... episodes-1 with the episodes' weights, whatever their lengths."""
         return torch.multinomial(self.weights, size, replacement=True, generator=generator)
 
     def worker_state(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 import torch
 from tensordict import TensorDict
 
-from mher_pl.callbacks.relabel_goals import RelabelGoalLogger, mean_distance
 from mher_pl.callbacks.goal_picture import GoalPicture
+from mher_pl.callbacks.relabel_goals import RelabelGoalLogger, mean_distance
 from tests.events import events, scalars
 
 

@@ -7,8 +7,8 @@ import pytest
 from fake_runs import START, write_config, write_events, write_run
 from matplotlib.image import imread
 
-from mher_pl.errors import UserError
 from mher_pl.compare.report import main
+from mher_pl.errors import UserError
 
 
 def report(*runs, out):

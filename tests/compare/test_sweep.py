@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from mher_pl import engines, grid, sweep
-from mher_pl.errors import UserError
 from mher_pl.compare.report import main as report
+from mher_pl.errors import UserError
 
 TESTS = Path(__file__).parent
 FAKE_FIT = [sys.executable, str(TESTS / "fake_fit.py")]

@@ -7,7 +7,7 @@ from mher_pl.data.collect import Collected, EpisodeEnv, SeededEpisodes
 from mher_pl.envs import make
 from mher_pl.errors import NonFiniteError
 from mher_pl.exploration import NoisyActor
-from mher_pl.task import inspect_task
+from mher_pl.inspection import inspect_task
 
 
 def collector(

@@ -11,22 +11,26 @@ from mher_pl.sampler import Uniform
 T = 10
 
 
-def episode(number: int) -> TensorDict:
+def episode(number: int, length: int = T, failed: bool = False) -> TensorDict:
+    """Episode `number`, whose desired goal is another one in its second half; NaN pads it after its end."""
     time = torch.arange(T + 1.0)
-    return TensorDict(
-        {
-            "observation": torch.stack([time, torch.full((T + 1,), float(number))], dim=1),
-            "achieved_goal": (100.0 * number + time).unsqueeze(1),
-            "desired_goal": torch.tensor([-1.0 - number]),
-            "action": (100.0 * number + time[:-1]).unsqueeze(1),
-        }
-    )
+    late = (time[:-1] >= T / 2).float()
+    vectors = {
+        "observation": torch.stack([time, torch.full((T + 1,), float(number))], dim=1),
+        "achieved_goal": (100.0 * number + time).unsqueeze(1),
+        "desired_goal": (-1.0 - number - 100.0 * late).unsqueeze(1),
+        "action": (100.0 * number + time[:-1]).unsqueeze(1),
+    }
+    for key, values in vectors.items():
+        values[length + len(values) - T :] = torch.nan
+        vectors[key] = values
+    return TensorDict(vectors | {"length": torch.tensor(length), "failed": torch.tensor(failed)})
 
 
-def filled(episodes: int, capacity: int = 100 * T, seed: int = 0) -> EpisodeReplay:
+def filled(episodes: int, capacity: int = 100 * T, seed: int = 0, lengths: dict[int, int] | None = None):
     replay = EpisodeReplay(capacity, T, Uniform(), seed)
     for number in range(episodes):
-        replay.add(episode(number))
+        replay.add(episode(number, (lengths or {}).get(number, T)))
     return replay
 
 
@@ -37,7 +41,8 @@ def test_entries_of_a_row_belong_to_one_transition():
     assert torch.equal(batch["next", "observation"][:, 0], step + 1)
     assert torch.equal(batch["next", "observation"][:, 1], number)
     assert torch.equal(batch["next", "achieved_goal"][:, 0], 100 * number + step + 1)
-    assert torch.equal(batch["desired_goal"][:, 0], -1 - number)
+    assert torch.equal(batch["achieved_goal"][:, 0], 100 * number + step)
+    assert torch.equal(batch["desired_goal"][:, 0], -1 - number - 100 * (step >= T / 2)), "the one it was acted for"
 
 
 def test_hindsight_goals_are_achieved_after_the_action_in_the_same_episode():
@@ -101,3 +106,56 @@ def test_the_saved_state_holds_only_the_filled_part():
 def test_a_capacity_below_one_episode_is_refused():
     with pytest.raises(UserError, match=r"data.capacity is 9; allowed: an integer of at least 10"):
         EpisodeReplay(T - 1, T, Uniform(), seed=0)
+
+
+SHORT = {0: 1, 2: 4}  # lengths of episodes that ended early
+
+
+def test_no_padding_is_ever_sampled():
+    batch = filled(4, lengths=SHORT).sample(5000)
+    assert not any(value.isnan().any() for value in batch.values(include_nested=True, leaves_only=True))
+    step, number = batch["observation"].unbind(1)
+    later = batch["hindsight_goal"][:, 0] - 100 * number
+    for short, length in SHORT.items():
+        rows = number == short
+        assert step[rows].max() == length - 1, "the step that ended the episode counts"
+        assert later[rows].max() == length, "and so does the state that it led to"
+        assert (later[rows] >= step[rows] + 1).all()
+
+
+def test_every_step_that_was_taken_is_as_likely_as_every_other():
+    batch = filled(4, lengths=SHORT).sample(50_000)
+    code = (100 * batch["observation"][:, 1] + batch["observation"][:, 0]).long()
+    _, counts = code.unique(return_counts=True)
+    taken = 1 + T + 4 + T
+    assert len(counts) == taken
+    assert torch.allclose(counts / 50_000, torch.full((taken,), 1 / taken), atol=0.004)
+
+
+def test_short_episodes_that_have_made_room_decide_nothing():
+    replay = filled(5, capacity=3 * T, lengths={0: 2, 1: 3})
+    expected = filled(5, capacity=3 * T)
+    assert (replay.sample(200) == expected.sample(200)).all()
+
+
+def test_the_last_step_of_a_failed_episode_alone_is_a_failure():
+    replay = filled(2)
+    replay.add(episode(2, length=4, failed=True))
+    replay.add(episode(3, length=T, failed=True))
+    batch = replay.sample(5000)
+    step, number = batch["observation"].unbind(1)
+    failed = ((number == 2) & (step == 3)) | ((number == 3) & (step == T - 1))
+    assert torch.equal(batch["failed"], failed)
+    assert failed.any()
+
+
+def test_the_last_episode_has_the_steps_that_were_taken():
+    replay = filled(2)
+    replay.add(episode(2, length=4))
+    assert replay.last_episode(replay.generator)["observation"].tolist() == [[t, 2.0] for t in range(4)]
+
+
+def test_a_restored_replay_of_short_episodes_continues_like_the_original():
+    original, copy = filled(4, lengths=SHORT), EpisodeReplay(100 * T, T, Uniform(), seed=5)
+    copy.load_state_dict(original.state_dict())
+    assert (original.sample(100) == copy.sample(100)).all()

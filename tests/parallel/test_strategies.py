@@ -9,12 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mher_pl.parallel.strategies import count_devices, global_rank
 from trained_runs import ROOT, arguments, assert_same_run, fit, run_folder, scalars, start, start_command, state
 
 from mher_pl.__main__ import main
 from mher_pl.errors import UserError
 from mher_pl.parallel.board import FAILED, FINISHED, RUNNING, SeedBoard
-from mher_pl.parallel.strategies import count_devices, global_rank
 from mher_pl.parallel.workers import average_gradients, worker_seed
 
 SEEDS = ["--trainer.strategy=seed_parallel", "--trainer.devices=2"]

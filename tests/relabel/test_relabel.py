@@ -1,7 +1,7 @@
 import pytest
 import torch
 from tensordict import TensorDict
-from toy import Shift, generator, make_agent, make_batch, make_task, reached
+from toy import Shift, generator, make_agent, make_batch, make_task, make_task_of_unclear_goals, reached
 
 from mher_pl.data.replay import EpisodeReplay
 from mher_pl.errors import UserError
@@ -100,8 +100,10 @@ def test_future_goals_were_achieved_after_the_transition_in_its_own_episode():
                 {
                     "observation": code.expand(-1, 3),
                     "achieved_goal": code.expand(-1, 2),
-                    "desired_goal": torch.tensor([-5.0, -5.0]),
+                    "desired_goal": torch.full((horizon, 2), -5.0),
                     "action": torch.zeros(horizon, 2),
+                    "length": torch.tensor(horizon),
+                    "failed": torch.tensor(False),
                 }
             )
         )
@@ -193,11 +195,43 @@ class TestModelBased:
         with pytest.raises(UserError, match=r"model\.dynamics is null.*ModelBased"):
             make_agent(relabel=ModelBased(0.8, 5, 0.2), dynamics=None)
 
-    def test_needs_the_state_to_goal_map(self):
-        task = make_task()
-        task.goal_indices = None
-        with pytest.raises(UserError, match="ModelBased needs the state-to-goal map"):
-            make_agent(task, relabel=ModelBased(0.8, 5, 0.2))
+    def test_must_know_which_goals_states_achieve(self):
+        with pytest.raises(UserError, match=r"data\.goal_indices is null, but model's ModelBased must know.*\[1, 2\]"):
+            make_agent(make_task_of_unclear_goals(), relabel=ModelBased(0.8, 5, 0.2))
+
+    def test_the_models_state_holds_an_achieved_goal_that_is_no_part_of_the_observation(self):
+        agent, batch = make_agent(make_task(goal_indices=None)), make_batch(MANY)
+        batch["next", "achieved_goal"] = batch["next", "achieved_goal"] + 7.0
+        relabelled = ModelBased(1.0, steps=5, noise=0.2)(batch, agent, generator())
+        step = relabelled["desired_goal"] - batch["next", "achieved_goal"]  # the toy model adds 1 a step
+        assert set(step.round().unique().tolist()) == {0.0, 1.0, 2.0, 3.0, 4.0, 5.0}
+        assert all(state.shape[1] == 3 + 2 for state, _ in agent.dynamics.calls)
+
+
+class TestTerminated:
+    def test_a_step_that_reaches_its_goal_ends_the_episode_where_episodes_do(self):
+        task, batch = make_task(), make_batch(50)
+        batch["desired_goal"][:25] = batch["next", "achieved_goal"][:25]
+        assert not Keep()(batch, make_agent(task), generator())["terminated"].any()
+        task.ends_at_goal = True
+        relabelled = Keep()(batch, make_agent(task), generator())
+        assert relabelled["terminated"].tolist() == [True] * 25 + [False] * 25
+
+    def test_the_goal_that_counts_is_the_relabelled_one(self):
+        task, batch = make_task(), make_batch(50)
+        task.ends_at_goal = True
+        batch["hindsight_goal"][:10] = batch["next", "achieved_goal"][:10]
+        relabelled = Future(1.0)(batch, make_agent(task), generator())
+        assert relabelled["terminated"].tolist() == [True] * 10 + [False] * 40
+        batch["desired_goal"] = batch["next", "achieved_goal"].clone()  # reached, but no longer what is learned
+        batch["hindsight_goal"] = batch["hindsight_goal"] + 1000.0
+        assert not Future(1.0)(batch, make_agent(task), generator())["terminated"].any()
+
+    def test_a_failure_ends_the_episode_under_every_goal(self):
+        batch = make_batch(50)
+        batch["failed"][::2] = True
+        for relabel in (Keep(), Future(1.0), ModelBased(1.0, steps=2, noise=0.0)):
+            assert torch.equal(relabel(batch, make_agent(), generator())["terminated"], batch["failed"])
 
 
 class TestRandomGoals:
@@ -226,7 +260,8 @@ class TestRandomGoals:
 
 class TestNoisy:
     def test_adds_noise_of_the_given_size_to_the_others_goals(self):
-        batch, agent = make_batch(1000) / 1000.0, make_agent()  # small numbers, so that rounding is small beside noise
+        # small numbers, so that rounding is small beside the noise
+        batch, agent = make_batch(1000, scale=1e-3), make_agent()
         plain = Future(1.0)(batch, agent, generator())
         noise = Noisy(Future(1.0), std=0.25)(batch, agent, generator())["desired_goal"] - plain["desired_goal"]
         assert noise.mean() == pytest.approx(0.0, abs=0.02)
@@ -244,7 +279,7 @@ class TestNoisy:
             make_agent(relabel=Noisy(ModelBased(0.8, 5, 0.2), 0.01), dynamics=None)
 
     def test_around_goals_for_the_imitation_alone_is_the_same_as_within(self):
-        batch, agent = make_batch(50) / 1000.0, make_agent()
+        batch, agent = make_batch(50, scale=1e-3), make_agent()
         around, within = Noisy(ImitationOnly(Future(0.8)), std=0.1), ImitationOnly(Noisy(Future(0.8), std=0.1))
         one, other = (relabel(batch, agent, generator()) for relabel in (around, within))
         assert (one == other).all()

@@ -19,8 +19,10 @@ def episode(number: int, centre: float = 0.0) -> TensorDict:
         {
             "observation": torch.full((T + 1, 3), float(number)),
             "achieved_goal": achieved,
-            "desired_goal": torch.zeros(2),
+            "desired_goal": torch.zeros(T, 2),
             "action": torch.zeros(T, 1),
+            "length": torch.tensor(T),
+            "failed": torch.tensor(False),
         }
     )
 
@@ -142,3 +144,9 @@ def test_a_setting_out_of_range_is_named(setting, value, allowed):
 def test_one_gaussian_fitted_after_every_episode_waits_for_the_second():
     assert filled(1, components=1, refit_every=1).sampler.mixture is None
     assert filled(2, components=1, refit_every=1).sampler.mixture is not None
+
+
+def test_short_episodes_are_drawn_by_their_weights_too():
+    replay = filled(10)
+    drawn = replay.sampler(10, 50_000, replay.generator, torch.arange(10))
+    assert torch.allclose(torch.bincount(drawn, minlength=10) / 50_000, replay.sampler.weights / 55, atol=0.01)

@@ -11,9 +11,9 @@ import torch
 from trained_runs import fit, run_folder
 
 from mher_pl.__main__ import main
+from mher_pl.errors import UserError
 from mher_pl.storage.checkpoint import link_file, read_checkpoint, write_checkpoint
 from mher_pl.storage.writer import PlainCheckpointIO
-from mher_pl.errors import UserError
 
 
 class Malicious:

@@ -1,0 +1,156 @@
+"""Every goal environment of gymnasium-robotics and panda-gym: what is read off it, and whether it trains and resumes.
+
+    pip install panda-gym
+    python benchmarks/goal_environments.py [--only PREFIX]
+
+Each id goes through inspection, one epoch of HER and of MHER with tiny networks, evaluation, and a resume for a second
+epoch, in a process of its own. Results go to `benchmarks/results/goal_environments.json` and, as a table, between the
+marks in `docs/tasks.md`. About an hour on one core.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "goal_environments.json"
+DOCS = ROOT / "docs" / "tasks.md"
+BEGIN, END = "<!-- goal environments: begin -->", "<!-- goal environments: end -->"
+FAMILIES = "Fetch", "Hand", "AntMaze", "PointMaze", "Panda"
+TINY = {
+    "data.episodes_per_epoch": 1,
+    "data.batches_per_episode": 2,
+    "data.batch_size": 16,
+    "model.init_args.hidden_sizes": "[16]",
+    "model.init_args.critic.init_args.hidden_sizes": "[16]",
+    "warmup.episodes": 2,
+    "warmup.updates": 2,
+    "warmup.batch_size": 16,
+    "evaluation.episodes": 2,
+    "relabel_goals.every_n_epochs": 0,
+    "trainer.enable_progress_bar": False,
+    "data.env_kwargs": "{}",
+}
+LIMIT_S = 600  # of one id
+
+
+def ids() -> list[str]:
+    """Return the registered ids of the goal families."""
+    import gymnasium
+    import gymnasium_robotics
+    import panda_gym  # noqa: F401  (registers its ids)
+
+    gymnasium.register_envs(gymnasium_robotics)
+    return sorted(name for name in gymnasium.registry if name.startswith(FAMILIES))
+
+
+def try_out(name: str) -> dict[str, Any]:
+    """Inspect, train, evaluate and resume one environment, and return what there is to tell of it."""
+    from mher_pl.errors import UserError
+    from mher_pl.inspection import inspect_task
+    from mher_pl.run.messages import quiet
+
+    quiet()
+    env = f"panda_gym:{name}" if name.startswith("Panda") else name
+    try:
+        task = inspect_task(env, {}, None)
+    except UserError as error:
+        return {"id": name, "refused": str(error)}
+    phi = task.unclear_phi or ("no part of the observation" if task.goal_indices is None else list(task.goal_indices))
+    row = {"id": name, "horizon": task.horizon, "phi": phi, "rewards": list(task.rewards)}
+    row |= {"observation": task.observation_size, "goal": task.goal_size, "action": task.action_size}
+    for method in ("her", "mher"):
+        try:
+            row |= train(env, method)
+        except UserError as error:
+            row["refused"] = f"{method}: {error}"
+    return row
+
+
+def train(env: str, method: str) -> dict[str, Any]:
+    """Train an epoch, evaluate it, and resume for another; return the speed of collecting, and whether episodes end."""
+    from mher_pl import load
+
+    settings = TINY | {"data.env": env}
+    if method == "mher":
+        settings["model.init_args.dynamics.init_args.hidden_sizes"] = "[16]"
+    with tempfile.TemporaryDirectory() as root:
+        settings["trainer.default_root_dir"] = root
+        for epochs in (1, 2):
+            parts = load("point2d", method, **settings | {"trainer.max_epochs": epochs})
+            checkpoint = next(Path(root).rglob("last.ckpt"), None)
+            parts.trainer.fit(parts.model, parts.datamodule, ckpt_path=checkpoint)
+            assert "eval/success_rate" in parts.trainer.callback_metrics
+            assert len(parts.datamodule.replay) == 2 + epochs
+        horizon = parts.datamodule.task.horizon
+        ends = bool((parts.datamodule.replay.episodes["length"] < horizon).any())
+        parts.datamodule.setup("fit")
+        start = time.perf_counter()
+        lengths = [int(parts.datamodule.source.next(random=True)["length"]) for _ in range(3)]
+        speed = sum(lengths) / (time.perf_counter() - start)
+        parts.datamodule.teardown("fit")
+    return {"steps_per_s": round(speed), "ends": ends or min(lengths) < horizon}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the rows as Markdown: what trains by its id, then what is refused by its reason."""
+    lines = [
+        "| id | steps | observation, action, goal | phi(s) | rewards | ends early? | steps a second |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    refused: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if "refused" in row:
+            reason = re.sub(r"data\.env is '[^']*'", "data.env", row["refused"]).replace(row["id"], "ID")
+            refused[re.sub(r"-?\d+(\.\d+)?(e[-+]?\d+)?", "N", reason)].append(row["id"])
+            continue
+        phi = row["phi"] if isinstance(row["phi"], str) else ", ".join(map(str, row["phi"]))
+        sizes = f"{row['observation']}, {row['action']}, {row['goal']}"
+        away, at_goal = row["rewards"]
+        cells = row["id"], row["horizon"], sizes, phi, f"{away:g}, {at_goal:g}", "yes" if row["ends"] else "no"
+        lines.append(f"| {' | '.join(map(str, cells))} | {row['steps_per_s']:,} |")
+    lines += ["", "Refused, each in one line before training:", "", "| ids | why (numbers as N) |", "|---|---|"]
+    for reason, names in sorted(refused.items(), key=lambda item: -len(item[1])):
+        shown = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+        lines.append(f"| {shown} | {reason.replace('|', '/')} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Try all ids out, one process after the other."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="beginning of the ids to try; the others keep their results")
+    parser.add_argument("--id", help="try this one in this process and print the result")
+    arguments = parser.parse_args()
+    if arguments.id:
+        print("RESULT " + json.dumps(try_out(arguments.id)))
+        return
+    rows = {row["id"]: row for row in json.loads(RESULTS.read_text())} if RESULTS.is_file() else {}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    for name in [name for name in ids() if name.startswith(arguments.only)]:
+        command = [sys.executable, __file__, "--id", name]
+        process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+        found = re.search(r"^RESULT (.*)$", process.stdout, re.MULTILINE)
+        last = (process.stderr.strip().splitlines() or [""])[-1]
+        rows[name] = json.loads(found[1]) if found else {"id": name, "failed": last}
+        print(name, rows[name].get("refused") or rows[name].get("failed") or "trains", flush=True)
+        RESULTS.write_text(json.dumps([rows[key] for key in sorted(rows)], indent=1) + "\n")
+    failed = [row["id"] for row in rows.values() if "failed" in row]
+    text = DOCS.read_text()
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    good = [rows[key] for key in sorted(rows) if "failed" not in rows[key]]
+    DOCS.write_text(f"{before}{BEGIN}\n{table(good)}\n{END}{after}")
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

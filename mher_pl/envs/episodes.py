@@ -1,0 +1,55 @@
+"""Whole episodes of a batch, which need not end together."""
+
+from typing import Any, cast
+
+import numpy as np
+from gymnasium.vector import VectorEnv, VectorWrapper
+from numpy.typing import NDArray
+
+from mher_pl.envs.goal import Batch
+
+
+class WholeEpisodes(VectorWrapper):
+    """Lets a copy whose episode has ended stand still until the others' have ended, too.
+
+    From its end on a copy shows its last observation and keeps its `is_success`, with rewards of 0. `ended` [N] says
+    which ones have ended, `lengths` [N] how many steps each took and `terminated` [N] which ended by termination.
+    """
+
+    def __init__(self, env: VectorEnv) -> None:
+        super().__init__(env)
+        self._start()
+
+    def _start(self) -> None:
+        self.ended = np.zeros(self.num_envs, dtype=bool)
+        self.terminated = np.zeros(self.num_envs, dtype=bool)
+        self.lengths = np.zeros(self.num_envs, dtype=np.int64)
+        self._success = np.zeros(self.num_envs, dtype=bool)
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Batch, dict[str, Any]]:
+        """Begin a new episode in every copy."""
+        self._start()
+        observation, info = self.env.reset(seed=cast(Any, seed), options=options)
+        self._observation: Batch = observation
+        return observation, info
+
+    def step(self, actions: Any) -> tuple[Batch, Any, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Step the copies that have not ended."""
+        observation, rewards, terminations, truncations, info = self.env.step(actions)
+        success = np.asarray(info["is_success"], dtype=bool)
+        over = terminations | truncations
+        ended = self.ended
+        if ended.any():
+            for key, values in observation.items():
+                values[ended] = self._observation[key][ended]
+            rewards = np.where(ended, 0.0, rewards)
+            success = np.where(ended, self._success, success)
+        self.lengths = self.lengths + ~ended
+        self.terminated = np.where(ended, self.terminated, terminations)
+        self.ended = ended | over
+        self._observation, self._success = observation, success
+        if over.any() and not self.ended.all():
+            self.env.reset(options={"reset_mask": over})  # those that have ended must not be stepped on
+        return observation, rewards, self.terminated, self.ended & ~self.terminated, {"is_success": success}
