@@ -5,8 +5,8 @@ import pytest
 from fake_runs import START, write_config, write_events, write_run
 from torch.utils.tensorboard import SummaryWriter
 
-from mher_pl.errors import UserError
 from mher_pl.compare.runs import IncompleteRun, find_runs, read_run, task_name
+from mher_pl.errors import UserError
 
 
 def rates(run):
