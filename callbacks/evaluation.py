@@ -53,13 +53,10 @@ class Evaluation(Callback):
         if value is not None:
             metrics["eval/q_mean"] = value.mean().item()
         metrics = self._mean_over_workers(trainer, metrics, len(outcome.success))
+        pl_module.log_dict(metrics, logger=False)  # for other callbacks; Lightning would log against its own steps
         if trainer.state.fn == TrainerFn.FITTING:
-            # Where `log_dict` would put them; its ways of joining batches and devices take as long as a checkpoint.
-            trainer.callback_metrics.update({name: torch.tensor(value) for name, value in metrics.items()})
             trainer.datamodule.log_metrics(metrics | {"epoch": trainer.current_epoch})
-            return
-        pl_module.log_dict(metrics, logger=False)
-        if trainer.is_global_zero:
+        elif trainer.is_global_zero:
             print(f"{self.episodes} episodes of {pl_module.task.env}")
             print("\n".join(f"  {name.removeprefix('eval/'):<16}{value:>9.3f}" for name, value in metrics.items()))
 

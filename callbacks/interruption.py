@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -49,10 +50,11 @@ class Interruption(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take the signals over."""
         self._trainer, self.signum, self._deferring = trainer, None, False
-        # Lightning puts its own handler before ours; it would start a collective operation from inside the handler.
+        # Lightning puts its own handler before ours, which no setting prevents; it would start a collective operation
+        # from inside the handler.
         trainer._signal_connector._sigterm_notifier_fn = _do_nothing
         signums = [signal.SIGINT, signal.SIGTERM]
-        environment = trainer._accelerator_connector.cluster_environment
+        environment = trainer._accelerator_connector.cluster_environment  # strategies of one device show none
         if isinstance(environment, SLURMEnvironment) and environment.requeue_signal is not None:
             environment.auto_requeue = False
             signums.append(environment.requeue_signal)
@@ -78,12 +80,12 @@ class Interruption(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save and stop; after an epoch's last episode, once it is evaluated."""
-        if not trainer.is_last_batch and self._asked(trainer):
+        if not trainer.is_last_batch and self._any_signalled(trainer):
             self._stop(trainer, self.save(trainer))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop after the epoch's own checkpoint; the last epoch ends the run by itself."""
-        if self._asked(trainer) and trainer.current_epoch + 1 != trainer.max_epochs:
+        if self._any_signalled(trainer) and trainer.current_epoch + 1 != trainer.max_epochs:
             self._stop(trainer, self.saved(trainer))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -95,21 +97,21 @@ class Interruption(Callback):
         for signum, handler in self._earlier_handlers.items():
             signal.signal(signum, handler)
 
-    def _asked(self, trainer: Trainer) -> bool:
+    def _any_signalled(self, trainer: Trainer) -> bool:
         """Whether any worker got a signal: all of them stop after the same episode."""
         return trainer.strategy.reduce_boolean_decision(self.signum is not None, all=False)
 
-    def _stop(self, trainer: Trainer, path: str | None) -> None:
+    def _stop(self, trainer: Trainer, path: Path | None) -> None:
         signum = self.signum or signal.SIGTERM
         where = "nothing is saved" if path is None else f"saved in {path}, continue with --ckpt_path last"
         name, steps = signal.Signals(signum).name, trainer.datamodule.env_steps
         raise Interrupted(signum, f"interrupted by {name} after {steps} env steps; {where}")
 
-    def save(self, trainer: Trainer) -> str | None:
+    def save(self, trainer: Trainer) -> Path | None:
         """Save where the run stops, and return the file's path."""
         return None
 
-    def saved(self, trainer: Trainer) -> str | None:
+    def saved(self, trainer: Trainer) -> Path | None:
         """Return the path of what was saved at the end of the epoch."""
         return None
 
@@ -127,16 +129,16 @@ class SavedInterruption(Interruption, Checkpoint):
         super().__init__()
         self.checkpoint = checkpoint
 
-    def save(self, trainer: Trainer) -> str:
+    def save(self, trainer: Trainer) -> Path:
         """Write the run's last checkpoint."""
         self.checkpoint.save(trainer)
         return self.saved(trainer)
 
-    def saved(self, trainer: Trainer) -> str:
+    def saved(self, trainer: Trainer) -> Path:
         """Return the path of the run's last checkpoint once it is written."""
         trainer.strategy.checkpoint_io.wait()
         trainer.strategy.barrier()  # a worker that ended before would have the first one killed while it writes
-        return self.checkpoint.last_path
+        return self.checkpoint.last
 
 
 def _do_nothing(signum: int, frame: FrameType | None) -> None:

@@ -35,7 +35,7 @@ class SeedSummary(Callback):
         self.folder, self.seed, self.patience_s = folder, seed, patience_s
         self.board: SeedBoard | None = None
         self.logged = -1  # the last epoch whose summary is logged
-        self._lost: dict[int, str] = {}  # rank: why it is out
+        self._failures: dict[int, str] = {}  # by rank, why it is out
         self._started = False
         self._ended: float | None = None  # Unix time of this seed's own end
         self._latest = ""
@@ -67,7 +67,7 @@ class SeedSummary(Callback):
         self.board.end(self.rank, FINISHED)
         if self.rank == 0:
             self._wait(trainer)
-            self._say(self._latest)
+            tqdm.write(self._latest)  # `print` would break a progress bar
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Tell that this seed failed; see the others through where its end would take them along."""
@@ -76,7 +76,7 @@ class SeedSummary(Callback):
         reason = f"{type(exception).__name__}: {(str(exception).splitlines() or [''])[0]}"
         self._start(0)
         self.board.end(self.rank, FAILED, reason)
-        self._lose(self.rank, reason)
+        self._drop(self.rank, reason)
         # A cluster's launcher kills all processes of a job once one of them has failed: this one fails last.
         if self.rank == 0 or not isinstance(trainer.strategy.cluster_environment, LightningEnvironment):
             self._wait(trainer)
@@ -91,7 +91,7 @@ class SeedSummary(Callback):
 
     def failures(self) -> dict[int, str]:
         """Return the reasons of the seeds that are out, by seed."""
-        return {self.board.first + rank: reason for rank, reason in sorted(self._lost.items())}
+        return {self.board.first + rank: reason for rank, reason in sorted(self._failures.items())}
 
     def _start(self, epoch: int) -> None:
         if not self._started:
@@ -104,7 +104,7 @@ class SeedSummary(Callback):
         interruption = next((c for c in trainer.callbacks if isinstance(c, Interruption)), None)
         while True:
             records = self._log(trainer) if self.rank == 0 else self._read(trainer)
-            if all(record.state != RUNNING for rank, record in records.items() if rank not in self._lost):
+            if all(record.state != RUNNING for rank, record in records.items() if rank not in self._failures):
                 return
             if interruption is not None and interruption.signum is not None:
                 raise Interrupted(interruption.signum, "interrupted while other seeds were training; they saved")
@@ -117,40 +117,35 @@ class SeedSummary(Callback):
         for rank in range(self.board.seeds):
             code = exit_codes.get(rank)  # asked for first: what a process told before its end is then in its file
             record = records[rank] = self.board.read(rank)
-            if rank in self._lost or rank == self.rank or record.state == FINISHED:
+            if rank in self._failures or rank == self.rank or record.state == FINISHED:
                 continue
             if record.state == FAILED:
-                self._lose(rank, record.reason)
+                self._drop(rank, record.reason)
             elif code is not None:
-                self._lose(rank, f"exit code {code}")
+                self._drop(rank, f"exit code {code}")
             elif self._ended and rank not in exit_codes and silent_for(record, self._ended) > self.patience_s:
-                self._lose(rank, f"nothing heard for {self.patience_s:.0f} s")
+                self._drop(rank, f"nothing heard for {self.patience_s:.0f} s")
         return records
 
-    def _lose(self, rank: int, reason: str) -> None:
-        self._lost[rank] = reason
+    def _drop(self, rank: int, reason: str) -> None:
+        self._failures[rank] = reason
         if self.rank == 0:
-            self._say(f"seed {self.board.first + rank} failed ({reason}); the other seeds go on")
+            tqdm.write(f"seed {self.board.first + rank} failed ({reason}); the other seeds go on")
 
     def _log(self, trainer: Trainer) -> dict[int, SeedRecord]:
         """Log every further epoch that all living seeds have reached."""
         records = self._read(trainer)
         while True:
             epoch = min((e for record in records.values() for e in record.rates if e > self.logged), default=None)
-            told = [record.rates[epoch] for record in records.values() if epoch in record.rates]
-            if not told or any(epoch not in r.rates for rank, r in records.items() if rank not in self._lost):
+            reached = [record.rates[epoch] for record in records.values() if epoch in record.rates]
+            if not reached or any(epoch not in r.rates for rank, r in records.items() if rank not in self._failures):
                 break
-            q25, median, q75 = np.quantile([rate for _, rate in told], [0.25, 0.5, 0.75])
-            metrics = {"success_median": median, "success_q25": q25, "success_q75": q75, "count": len(told)}
+            q25, median, q75 = np.quantile([rate for _, rate in reached], [0.25, 0.5, 0.75])
+            metrics = {"success_median": median, "success_q25": q25, "success_q75": q75, "count": len(reached)}
             for logger in trainer.loggers:
-                logger.log_metrics({f"seeds/{key}": float(value) for key, value in metrics.items()}, step=told[0][0])
+                logger.log_metrics({f"seeds/{key}": float(value) for key, value in metrics.items()}, step=reached[0][0])
             self.logged = epoch
-            self._latest = f"{len(told)} seeds after epoch {epoch + 1}: {median:.2f} [{q25:.2f}, {q75:.2f}]"
+            self._latest = f"{len(reached)} seeds after epoch {epoch + 1}: {median:.2f} [{q25:.2f}, {q75:.2f}]"
         if trainer.progress_bar_callback is not None:
             trainer.progress_bar_callback.note = self._latest and f", {self._latest}"
         return records
-
-    @staticmethod
-    def _say(message: str) -> None:
-        """Print a line without breaking a progress bar."""
-        tqdm.write(message)

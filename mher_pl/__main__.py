@@ -65,12 +65,12 @@ def _train_or_evaluate(argv: list[str]) -> int:
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     from mher_pl.run.cli import run
-    from mher_pl.run.messages import UsageError, explain
+    from mher_pl.run.messages import UsageError
 
     try:
         run(argv)
     except UsageError as error:
-        print(f"error: {explain(str(error), argv)}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     except MisconfigurationException as error:  # a trainer setting that Lightning refuses
         raise UserError(" ".join(str(error).split())) from error

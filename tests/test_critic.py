@@ -26,8 +26,7 @@ def test_it_values_inputs_and_actions_row_by_row():
 
 
 def test_its_hidden_layers_are_those_of_the_settings():
-    sizes = [tuple(parameter.shape) for parameter in make_critic().parameters() if parameter.squeeze().ndim == 2]
-    assert {frozenset(size) - {1} for size in sizes} >= {frozenset({7, 8}), frozenset({8, 4})}
+    assert [tuple(layer.weight.shape) for layer in make_critic().network.layers] == [(8, 7), (4, 8), (1, 4)]
 
 
 def test_the_loss_is_the_mean_squared_error_and_its_gradient_raises_low_values():

@@ -13,7 +13,9 @@ def act(observation: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
     return torch.full((len(observation), SIZE), 0.25)
 
 
-def explore(noise: float = 0.2, random_action_probability: float = 0.3, random: bool = False, policy=act, seed: int = 0):
+def explore(
+    noise: float = 0.2, random_action_probability: float = 0.3, random: bool = False, policy=act, seed: int = 0
+):
     exploration = NoisyActor(noise, random_action_probability)
     return exploration(policy, OBSERVATION, GOAL, SIZE, generator(seed), random)
 

@@ -1,47 +1,135 @@
-"""What the README shows must work as it stands there."""
+"""What the README and the other documents show must work as it stands there."""
 
 import csv
 import re
 import statistics
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+import mher_pl
+from tests.conftest import ROOT, SMALL
 
-README = (ROOT / "README.md").read_text()
+README = ROOT / "README.md"
+DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 RESULTS = ROOT / "benchmarks" / "results"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def block(document: str, language: str, content: str) -> str:
+    """Return the block of a document that holds `content`."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", (ROOT / document).read_text(), flags=re.DOTALL)
+    (found,) = (text for text in blocks if content in text)
+    return found
+
+
+# Programs
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch):
+    """Return a function that writes files and trains their config for an epoch, with all callbacks, in their folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def train(files: dict[str, str], *configs: str, **settings: object) -> Path:
+        for name, text in files.items():
+            Path(name).write_text(text)
+        small = {key: value for key, value in SMALL.items() if key != "trainer.enable_progress_bar"}
+        run = mher_pl.load(*configs, **small | {"relabel_goals.every_n_epochs": 1} | settings)
+        run.trainer.fit(run.model, run.datamodule)
+        return Path(run.trainer.default_root_dir)
+
+    return train
 
 
 def test_the_five_lines_of_python_run(tmp_path, monkeypatch, capsys):
-    program = next(block for block in blocks("python") if "trainer.fit" in block)
+    program = block("docs/running.md", "python", "trainer.fit")
     assert len([line for line in program.splitlines() if line.strip()]) <= 5
     short = '"configs/point2d.yaml", **{"trainer.max_epochs": 1, "warmup.episodes": 2, "evaluation.episodes": 3'
     short += f', "trainer.default_root_dir": "{tmp_path}"}}'
     monkeypatch.chdir(ROOT)
-    exec(compile(program.replace('"configs/point2d.yaml"', short), "README.md", "exec"), {})
+    exec(compile(program.replace('"configs/point2d.yaml"', short), "running.md", "exec"), {})
     assert "success_rate" in capsys.readouterr().out
     assert list(tmp_path.rglob("last.ckpt"))
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"(?:configs|benchmarks)/[\w./-]+", README))))
-def test_every_file_that_the_readme_names_exists(path: str):
-    assert (ROOT / path.rstrip(".")).exists()
+def test_the_lines_that_use_the_policy_run(train):
+    program = block("README.md", "python", "load_policy")
+    run = train({}, "point2d")
+    for shown, own in (("runs/FetchReach-v4/mher/seed_0", str(run)), ("FetchReach-v4", "mher_pl/Point2DLarge-v1")):
+        program = program.replace(shown, own)
+    names: dict = {}
+    exec(compile(program, "README.md", "exec"), names)
+    assert names["reward"] in (0.0, -1.0)
+
+
+def test_the_agent_of_ones_own_trains_with_every_callback_and_gives_a_policy(train):
+    agent, config = block("README.md", "python", "(Agent)"), block("README.md", "yaml", "my_agent.")
+    run = train({"my_agent.py": agent, "shooting.yaml": config}, "point2d", "shooting.yaml")
+    assert run.parts[-3:] == ("Point2DLarge-v1", "shooting", "seed_0")
+    assert mher_pl.load_policy(run)([0.0, 0.0], [1.0, 1.0]).shape == (2,)
+
+
+def test_the_relabeller_of_ones_own_trains(train):
+    relabeller, config = block("docs/methods.md", "python", "(Relabel)"), block("README.md", "yaml", "my_goals.")
+    assert config == block("docs/methods.md", "yaml", "my_goals.")
+    assert train({"my_goals.py": relabeller, "next_state.yaml": config}, "point2d", "next_state.yaml").is_dir()
+
+
+def test_the_task_of_ones_own_trains(train):
+    task = block("docs/tasks.md", "python", "gymnasium.register")
+    assert train({"my_task.py": task}, "fetch", **{"data.env": "my_task:Cart-v0", "data.env_kwargs": {}}).is_dir()
+
+
+# Words
+
+
+def test_the_readme_is_read_in_three_minutes():
+    assert len(README.read_text().splitlines()) <= 150
 
 
 def test_the_setup_is_two_commands_and_continuous_integration_runs_the_second():
-    assert "python -m mher_pl fit --config configs/fetch.yaml" in README
-    assert "\nRun the tests:\n\n```" in README
-    assert "pytest" in README.split("\nRun the tests:\n")[1].split("```")[1]
+    text = README.read_text()
+    assert "python -m mher_pl fit --config configs/fetch.yaml" in text
+    assert "\nRun the tests:\n\n```" in text
+    assert "pytest" in text.split("\nRun the tests:\n")[1].split("```")[1]
 
 
-def rows(header: str) -> list[list[str]]:
+FILE = r"(?<![\w/])((?:configs|benchmarks|callbacks|mher_pl|tests|docs)/[\w./-]+)"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_file_that_a_document_names_exists(document: Path):
+    named = set(re.findall(FILE, document.read_text()))
+    made_up = {name for name in named if "NAME" in name or re.match(r"mher_pl/\w+-v\d", name)}
+    for name in named - made_up:
+        assert (ROOT / name.rstrip(".")).exists(), name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_of_a_document_leads_somewhere(document: Path):
+    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        path, _, heading = link.partition("#")
+        if not path.startswith("https:"):
+            target = document.parent / path if path else document
+            assert target.exists(), link
+            assert not heading or heading in headings(target), link
+
+
+def headings(document: Path) -> set[str]:
+    """Return the headings of a document as links spell them."""
+    lines = re.findall(r"^#+ (.*)$", document.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in lines}
+
+
+# Numbers
+
+
+def rows(document: str, header: str) -> list[list[str]]:
     """Return the cells of the table whose header begins so."""
-    lines = README[README.index(header) :].split("\n\n")[0].splitlines()
+    text = (ROOT / document).read_text()
+    lines = text[text.index(header) :].split("\n\n")[0].splitlines()
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("|--")]
 
 
@@ -58,8 +146,9 @@ def medians(folder: str) -> dict[str, dict[int, float]]:
     return curves
 
 
-def test_the_learning_curves_in_the_table_are_those_of_the_results():
-    header, *table = rows("| task | epoch 1 |")
+@pytest.mark.parametrize(("document", "tasks"), [("README.md", 5), ("docs/results.md", 7)])
+def test_the_learning_curves_in_a_table_are_those_of_the_results(document: str, tasks: int):
+    header, *table = rows(document, "| task | epoch 1 |")
     epochs = [int(cell.removeprefix("epoch ")) for cell in header[1:-1]]
     folders = {
         "methods_point2d": "methods",
@@ -76,17 +165,32 @@ def test_the_learning_curves_in_the_table_are_those_of_the_results():
         (curve,) = [c for key, c in curves.items() if key.startswith(task) and (not arena or f"dist={arena})" in key)]
         assert [f"{curve[epoch]:.2f}" for epoch in epochs] == cells, name
         checked += 1
-    assert checked == 7
+    assert checked == tasks
+
+
+def test_the_methods_are_those_of_the_results():
+    (text,) = re.findall(r"```text\n(.*?)```", (ROOT / "docs" / "methods.md").read_text(), flags=re.DOTALL)
+    written = {}
+    for line in text.splitlines():
+        if line.endswith("success rate after the last epoch"):
+            task = line.split(":")[0]
+        elif match := re.match(r"  (\w+) +\d+ +([\d.]+) +([\d.]+) \[", line):
+            written[task, match[1]] = match[2], match[3]
+    with (RESULTS / "methods" / "summary.csv").open() as file:
+        for row in csv.DictReader(file):
+            values = row["median_final_success"], row["iqm_final_success"]
+            assert written.pop((row["task"], row["algorithm"])) == tuple(f"{float(value):.3f}" for value in values)
+    assert not written
 
 
 def test_the_targets_are_those_of_the_benchmark():
-    table = README[README.index("| target | value |") :].split("\n\n")[0]
-    assert table in (RESULTS / "speed.md").read_text()
+    text = (ROOT / "docs" / "speed.md").read_text()
+    assert text[text.index("| target | value |") :].split("\n\n")[0] in (RESULTS / "speed.md").read_text()
 
 
 def test_the_speeds_of_environments_are_those_of_the_benchmark():
     text = (RESULTS / "envs.md").read_text()
-    for name, *cells in rows("| task | batch |")[1:]:
+    for name, *cells in rows("docs/speed.md", "| task | batch |")[1:]:
         (line,) = [line for line in text.splitlines() if re.match(rf"\| (mher_pl/)?{re.escape(name)}(-v\d)? \|", line)]
         written = [cell.strip() for cell in line.strip("|").split("|")]
         assert set(cells) - {"no physics"} <= set(written), name

@@ -53,6 +53,14 @@ def start_command(*args: str, env: dict[str, str] | None = None) -> subprocess.P
     )
 
 
+def run_process(root: Path, *extra: str, code: int = 0, **kwargs) -> tuple[str, str]:
+    """Run a small `fit` in a process of its own, with its exit code checked, and return what it printed."""
+    process = start(root, *extra, **kwargs)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == code, output + errors
+    return output, errors
+
+
 def run_folder(root: Path, seed: int = 0, config: str = "Point2DLarge-v1", name: str | None = None) -> Path:
     """The folder of a run under `root`."""
     return root / config / "mher" / (name or f"seed_{seed}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import mher_pl
 from mher_pl.errors import UserError
 
 GRACE_S = 60.0  # between asking a fit to save and stop, and killing it
@@ -27,7 +28,7 @@ class Job:
     """One command line and where it runs."""
 
     command: list[str]
-    record: str  # what the log says of it: the command, and a comment
+    log_entry: str  # what the log says of it: the command, and a comment
     log: Path  # absolute; output is appended
     folder: Path  # absolute; the working folder
     environment: dict[str, str]  # added to the engine's own
@@ -54,7 +55,7 @@ def run_job(job: Job, stop: threading.Event | None = None) -> int:
             raise Busy from None
         if stop.is_set():
             raise Stopped
-        print(f"$ {job.record}", file=log, flush=True)
+        print(f"$ {job.log_entry}", file=log, flush=True)
         process = subprocess.Popen(
             job.command,
             cwd=job.folder,
@@ -72,10 +73,10 @@ def run_job(job: Job, stop: threading.Event | None = None) -> int:
                     continue
             raise Stopped
         finally:
-            _end(process)
+            _terminate(process)
 
 
-def _end(process: subprocess.Popen) -> None:
+def _terminate(process: subprocess.Popen) -> None:
     """Ask a process that still runs to save and stop; kill it, and all it started, if it does not."""
     if process.poll() is not None:
         return
@@ -137,10 +138,8 @@ class RayEngine:
         here = (
             {} if os.environ.get("RAY_ADDRESS") else {"address": "local", "num_cpus": jobs, "include_dashboard": False}
         )
-        package = str(
-            Path(__file__).resolve().parent.parent
-        )  # a clone that is not installed is found by the workers too
-        paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+        root = str(Path(mher_pl.__file__).resolve().parent.parent)  # the workers find a clone that is not installed too
+        paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": {"PYTHONPATH": paths}}, **here)
         self._task = ray.remote(num_cpus=1, max_retries=0)(run_job)
         self._lock = threading.Lock()

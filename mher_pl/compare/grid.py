@@ -52,7 +52,7 @@ class Cell:
         """Return the command line of its `fit`, which continues an interrupted run."""
         return [*FIT, *self.arguments(), *(("--ckpt_path", "last") if self.has_checkpoint() else ())]
 
-    def record(self, command: list[str]) -> str:
+    def log_entry(self, command: list[str]) -> str:
         """Return what its log keeps of a start: the command, and behind a # the digests of its config files."""
         return f"{shlex.join(command)} # {' '.join(self.configs.values())}"
 
@@ -172,9 +172,10 @@ def read_sweep(path: Path) -> Sweep:
     for key in text:
         if key not in KEYS:
             raise UserError(f"{path} has the key {key!r}; allowed: {', '.join(KEYS)}")
+    beside = path.resolve().parent.parent  # where the file lies in `sweeps` of a `configs` folder
     return Sweep(
-        tasks=_configs(text, "tasks", ""),
-        algorithms=_configs(text, "algorithms", "algorithms"),
+        tasks=_configs(text, "tasks", "", beside),
+        algorithms=_configs(text, "algorithms", "algorithms", beside),
         seeds=_seeds(text.get("seeds")),
         out=_out(text.get("out", str(Path("runs") / path.stem))),
         jobs=require_jobs(text.get("jobs", 1)),
@@ -182,14 +183,14 @@ def read_sweep(path: Path) -> Sweep:
     )
 
 
-def _configs(text: dict[str, Any], key: str, folder: str) -> list[Path]:
+def _configs(text: dict[str, Any], key: str, folder: str, beside: Path) -> list[Path]:
     """Find the config files of a key: each entry a path, or the name of a file in `folder` of a `configs` folder."""
     entries = text.get(key)
     if not isinstance(entries, list) or not entries:
         raise UserError(f"{key} is {entries!r}; allowed: a list of config files or their names")
     paths: list[Path] = []
     for entry in map(str, entries):
-        path = find_config(key, entry, folder)
+        path = find_config(key, entry, folder, beside=beside)
         if path.stem in {other.stem for other in paths}:
             raise UserError(f"{key} has two files named {path.stem}; allowed: different names, which name the folders")
         paths.append(path)

@@ -95,7 +95,7 @@ def _read_runs(paths: list[Path]) -> list[Run]:
         try:
             runs.append(read_run(folder))
         except IncompleteRun as reason:
-            _say(f"left out: {folder} {reason}")
+            _print_error(f"left out: {folder} {reason}")
     return runs
 
 
@@ -105,7 +105,8 @@ def _group(runs: list[Run]) -> Groups:
     for run in sorted(runs, key=lambda run: run.ended):
         key = (run.task, run.algorithm, run.seed)
         if key in newest:
-            _say(f"left out: {newest[key].folder} is an older run of the same task, algorithm and seed as {run.folder}")
+            older = newest[key].folder
+            _print_error(f"left out: {older} is an older run of the same task, algorithm and seed as {run.folder}")
         newest[key] = run
 
     groups: Groups = defaultdict(list)
@@ -115,13 +116,13 @@ def _group(runs: list[Run]) -> Groups:
         counts = Counter(tuple(point.epoch for point in run.curve) for run in members)
         usual = max(counts, key=lambda epochs: (counts[epochs], len(epochs)))
         for run in [run for run in members if tuple(point.epoch for point in run.curve) != usual]:
-            _say(
+            _print_error(
                 f"left out: {run.folder} ends at epoch {run.curve[-1].epoch}, the other {algorithm} runs at {usual[-1]}"
             )
             members.remove(run)
-        differing = sorted(_differing(members))
+        differing = ", ".join(sorted(_differing(members)))
         if differing:
-            _say(f"note: the runs of {algorithm} on {task} are averaged though they differ in {', '.join(differing)}")
+            _print_error(f"note: the runs of {algorithm} on {task} are averaged though they differ in {differing}")
     runs[:] = [run for members in groups.values() for run in members]
     return dict(groups)
 
@@ -234,7 +235,7 @@ def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     )
 
 
-def _say(line: str) -> None:
+def _print_error(line: str) -> None:
     print(line, file=sys.stderr)
 
 

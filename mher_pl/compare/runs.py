@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from mher_pl.errors import UserError
+from mher_pl.storage.settings import flatten
 
 CONFIG_FILE = "config.yaml"
 EVENT_FILES = "events.out.tfevents.*"
@@ -76,7 +77,7 @@ def read_run(folder: Path) -> Run:
         algorithm=str(config["algorithm"]),
         seed=int(config["seed_everything"]),
         curve=curve,
-        settings=_flatten({key: config.get(key) for key in ("data", "model", "warmup", "evaluation")}),
+        settings=dict(flatten({key: config.get(key) for key in ("data", "model", "warmup", "evaluation")})),
         ended=max(point.wall_time for point in points.values()),
     )
 
@@ -183,13 +184,3 @@ def _number_epochs(points: dict[int, _Point], trainer: dict[str, Any]) -> list[C
         if not math.isfinite(point.success_rate):
             raise IncompleteRun(f"has success rate {point.success_rate} after epoch {point.epoch}")
     return curve
-
-
-def _flatten(section: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(section, dict):
-        return {prefix: section}
-    return {
-        name: value
-        for key, entry in section.items()
-        for name, value in _flatten(entry, f"{prefix}.{key}" if prefix else str(key)).items()
-    }

@@ -35,7 +35,7 @@ def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> in
     total, before, failed, began = finished + len(cells), finished, [], time.monotonic()
     events = threading.Lock()  # one line per event, and the count on it is that of the event
 
-    def say(event: str, cell: Cell, text: str = "") -> None:
+    def print_event(event: str, cell: Cell, text: str = "") -> None:
         print(f"[{finished + len(failed)}/{total}] {event:9} {cell.name}{text}", flush=True)
 
     def run(cell: Cell) -> None:
@@ -44,8 +44,8 @@ def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> in
             cell.require_unedited()
             command, start = cell.command(), time.monotonic()
             with events:
-                say("continue" if "--ckpt_path" in command else "start", cell)
-            code = engine.run(Job(command, cell.record(command), cell.log.resolve(), Path.cwd(), _environment(jobs)))
+                print_event("continue" if "--ckpt_path" in command else "start", cell)
+            code = engine.run(Job(command, cell.log_entry(command), cell.log.resolve(), Path.cwd(), _environment(jobs)))
             if code != 0:
                 end = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
                 raise IncompleteRun(f"{end}: {cell.last_line()}")
@@ -55,16 +55,16 @@ def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> in
         except Exception as error:  # whatever went wrong is this cell's failure, not the sweep's
             with events:
                 failed.append((cell, _reason(error)))
-                say("failed", cell, f"  {_reason(error)}")
+                print_event("failed", cell, f"  {_reason(error)}")
             return
         with events:
             finished += 1
             ended = finished - before + len(failed)
             left = (time.monotonic() - began) / ended * (len(cells) - ended)
             text = f"  {_duration(time.monotonic() - start)}, final success {success_rate:.2f}"
-            say("finished", cell, text + (f"; about {_duration(left)} left" if ended < len(cells) else ""))
+            print_event("finished", cell, text + (f"; about {_duration(left)} left" if ended < len(cells) else ""))
 
-    with ThreadPoolExecutor(jobs) as threads, _stoppable():
+    with ThreadPoolExecutor(jobs) as threads, _interruptible():
         try:
             wait([threads.submit(run, cell) for cell in cells])
         except Interrupted as interruption:
@@ -113,7 +113,7 @@ def _require_folder(out: Path) -> None:
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def _interruptible() -> Iterator[None]:
     """Raise `Interrupted` on Ctrl-C and on SIGTERM; put the signals back afterwards."""
 
     def interrupt(signum: int, _: object) -> NoReturn:
@@ -147,22 +147,22 @@ def main(argv: list[str]) -> int:
     cells = sweep.cells()
     for cell in cells:
         cell.require_same_options()
-    left = [cell for cell in cells if not cell.is_finished()]
+    unfinished = [cell for cell in cells if not cell.is_finished()]
     if arguments.dry_run:
         threads = ["OMP_NUM_THREADS=1"] if jobs > 1 else []
         for cell in cells:
             line = shlex.join([*threads, "python", *cell.command()[1:]])
-            print(line if cell in left else f"# {cell.name} is finished")
+            print(line if cell in unfinished else f"# {cell.name} is finished")
         return 0
     _require_folder(sweep.out)
-    done = len(cells) - len(left)
+    done = len(cells) - len(unfinished)
     count = f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}"
-    print(f"{count} in {sweep.out}: {done} finished, {len(left)} to run, {jobs} at once")
-    if not left:
+    print(f"{count} in {sweep.out}: {done} finished, {len(unfinished)} to run, {jobs} at once")
+    if not unfinished:
         return 0
     engine = ENGINES[arguments.engine](jobs)
     try:
-        code = run_cells(left, done, jobs, engine)
+        code = run_cells(unfinished, done, jobs, engine)
     finally:
         engine.close()
     if code == 0:

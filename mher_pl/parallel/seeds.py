@@ -15,7 +15,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 
-class SeedLauncher(_SubprocessScriptLauncher):
+class SeedLauncher(_SubprocessScriptLauncher):  # private, and the only one that starts the program again
     """Starts one process a seed on this node, and lets each end in its own time and its own way.
 
     Lightning's launcher kills all processes when one fails; here the others go on, and `wait` tells how each ended.
@@ -25,7 +25,7 @@ class SeedLauncher(_SubprocessScriptLauncher):
         """Start the other seeds, unless a cluster did, and call `function` for this one."""
         self.cluster_environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
         if not self.cluster_environment.creates_processes_externally:
-            self._call_children_scripts()
+            self._call_children_scripts()  # what `launch` of the base class calls; that one kills at a failure
             atexit.register(self.wait)  # whatever happens to this seed, the command ends after the last one
         return function(*args, **kwargs)
 
@@ -55,7 +55,7 @@ class SeedParallelStrategy(ParallelStrategy):
         self.num_nodes = 1
         self.seed_rank, self.seeds = 0, 1
 
-    def _configure_launcher(self) -> None:
+    def _configure_launcher(self) -> None:  # where Lightning asks every strategy for its launcher
         self._launcher = SeedLauncher(self.cluster_environment, len(self.parallel_devices), self.num_nodes)
 
     def set_world_ranks(self) -> None:

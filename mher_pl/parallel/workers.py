@@ -23,8 +23,9 @@ def average_gradients(trainer: Trainer, parameters: Sequence[Tensor]) -> None:
     joined = torch.cat([gradient.flatten() for gradient in gradients])
     torch.distributed.all_reduce(joined)  # not `trainer.strategy.reduce`, which waits at a barrier first
     joined /= trainer.world_size
-    parts = joined.split([gradient.numel() for gradient in gradients])
-    torch._foreach_copy_(gradients, [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)])
+    means = joined.split([gradient.numel() for gradient in gradients])
+    for gradient, mean in zip(gradients, means, strict=True):
+        gradient.copy_(mean.view_as(gradient))
 
 
 def gather_from_workers(trainer: Trainer, state: Any) -> list[Any]:

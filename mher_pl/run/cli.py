@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from lightning import LightningModule, Trainer
+from lightning import LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, Namespace, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import StrategyRegistry
 from torch.utils.tensorboard.summary import hparams
@@ -33,11 +33,10 @@ from mher_pl.errors import SeedsFailed, UserError, require, require_int
 from mher_pl.parallel.cluster import global_rank
 from mher_pl.parallel.ddp import WorkerStrategy
 from mher_pl.parallel.seeds import SeedParallelStrategy
-from mher_pl.run.messages import UsageError, quiet
+from mher_pl.run.messages import UsageError, explain, quiet
 from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.configs import find_config
-from mher_pl.storage.folder import RunFolders, changes, checkpoint_file, require_writable, sole_writer
-from mher_pl.storage.logger import RunLogger
+from mher_pl.storage.folder import RunFolders, changed_settings, checkpoint_file, require_writable, sole_writer
 from mher_pl.storage.settings import flatten
 from mher_pl.storage.writer import PlainCheckpointIO
 
@@ -105,15 +104,29 @@ class MherCLI(LightningCLI):
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.seed")
 
-    def _parse_ckpt_path(self) -> None:
-        """Keep the config in charge: a checkpoint is data, its hyperparameters override nothing."""
+    def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
+        """Parse the arguments, in which a config file may be given by its name.
 
-    def _set_seed(self) -> None:
-        """Check the seed before Lightning takes it."""
-        seed = self._get(self.config, "seed_everything")
+        Raises:
+            UsageError: they cannot be parsed.
+            UserError: a config is missing, or Lightning would not take the seed.
+        """
+        args = resolve_configs(args)
+        try:
+            self.config = parser.parse_args(args)
+        except UsageError as error:
+            raise UsageError(explain(str(error), args)) from error
+        self.subcommand = self.config.get("subcommand")
+        seed = self.of_command(self.config).seed_everything
         if isinstance(seed, bool) or not 0 <= seed < 2**32:
             raise UserError(f"seed_everything is {seed!r}; allowed: an integer from 0 to {2**32 - 1}")
-        super()._set_seed()
+
+    def of_command(self, config: Namespace) -> Namespace:
+        """Return what a config holds for the command, which is all of it where `load` builds without one."""
+        return config if self.subcommand is None else config[self.subcommand]
+
+    def _parse_ckpt_path(self) -> None:  # Lightning has no setting that keeps a checkpoint from changing the config
+        """Keep the config in charge: a checkpoint is data, its hyperparameters override nothing."""
 
     def subcommands(self) -> dict[str, set[str]]:
         """Return the command that was asked for alone, for the parser of each takes time to build.
@@ -126,26 +139,24 @@ class MherCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Set what must hold before any environment or network exists."""
-        algorithm = self._get(self.config, "algorithm")
-        if not re.fullmatch(r"\w[\w.-]*", algorithm):
-            raise UserError(f"algorithm is {algorithm!r}; allowed: a name of letters, digits, _, - and .")
-        threads = self._get(self.config, "threads")
-        if threads < 1:
-            raise UserError(f"threads is {threads}; allowed: an integer of at least 1")
-        torch.set_num_threads(threads)
+        config = self.of_command(self.config)
+        if not re.fullmatch(r"\w[\w.-]*", config.algorithm):
+            raise UserError(f"algorithm is {config.algorithm!r}; allowed: a name of letters, digits, _, - and .")
+        if config.threads < 1:
+            raise UserError(f"threads is {config.threads}; allowed: an integer of at least 1")
+        torch.set_num_threads(config.threads)
         # Adam's moments of dead units decay to denormal numbers, which processors handle in software: after 300 updates
         # each of them would take a third longer.
         torch.set_flush_denormal(True)
-        os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # else Lightning sets its own number under ddp
-        trainer = self._get(self.config, "trainer")
-        self.seeds = str(trainer.strategy) == SeedParallelStrategy.strategy_name
-        if self.seeds:
+        os.environ.setdefault("OMP_NUM_THREADS", str(config.threads))  # else Lightning sets its own number under ddp
+        self.seed_parallel = str(config.trainer.strategy) == SeedParallelStrategy.strategy_name
+        if self.seed_parallel:
             if self.subcommand != "fit":
-                raise UserError(f"trainer.strategy is 'seed_parallel' in {self.subcommand}; allowed: in fit")
-            config = self.config[self.subcommand]
-            seed = config.seed_everything + global_rank(trainer.devices)
+                command = self.subcommand or "mher_pl.load"
+                raise UserError(f"trainer.strategy is 'seed_parallel' in {command}; allowed: in fit")
+            seed = config.seed_everything + global_rank(config.trainer.devices)
             config.seed_everything = config.data.seed = config.model.init_args.seed = seed
-            self._set_seed()
+            seed_everything(seed, workers=True, verbose=False)
 
     def instantiate_classes(self) -> None:
         """Instantiate everything, and let a user's mistake out of the parser's own error around it."""
@@ -159,7 +170,7 @@ class MherCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Give a training run its folder, logger and callbacks; `validate` and `test` write nothing."""
-        config = self._get(self.config_init, "trainer")
+        config = self.of_command(self.config_init).trainer
         require_trainer_settings(config)
         self.model.configure_model()  # parts that do not fit together are refused before anything is written
         kwargs["plugins"] = [*as_list(config["plugins"]), PlainCheckpointIO()]
@@ -167,16 +178,16 @@ class MherCLI(LightningCLI):
         callbacks: list[Callback] = [Timing()]
         if self.subcommand in (None, "fit"):
             kwargs |= self._claim_folder(config)
-            if self.seeds:
-                seed = self._get(self.config, "seed_everything")
+            if self.seed_parallel:
+                seed = self.of_command(self.config).seed_everything
                 self.seed_summary = SeedSummary(self.folder.parent / "seeds", seed)
                 callbacks.append(self.seed_summary)
         else:
             kwargs["logger"] = False
-            path = self._get(self.config, "ckpt_path")
-            if path is None:
+            options = self.of_command(self.config_init)
+            if options.ckpt_path is None:
                 raise UserError("ckpt_path is missing; allowed: --ckpt_path RUN, a run's folder or a checkpoint")
-            self.config_init[self.subcommand]["ckpt_path"] = str(checkpoint_file(path))
+            options.ckpt_path = str(checkpoint_file(options.ckpt_path))
         if config["enable_progress_bar"] is not False:
             callbacks.append(Progress())
         if self.folder is not None and config["enable_checkpointing"] is not False:
@@ -196,7 +207,7 @@ class MherCLI(LightningCLI):
 
     def _claim_folder(self, config: dict[str, Any]) -> dict[str, Any]:
         """Choose the run's folder, and where it goes on from; return the trainer's arguments that follow."""
-        if not self.seeds and global_rank(config["devices"]) > 0:
+        if not self.seed_parallel and global_rank(config["devices"]) > 0:
             # A data-parallel worker: the first one logs and saves for all, so this one only reads.
             self._find_checkpoint(config, claim=False)
             return {"logger": False}
@@ -206,7 +217,10 @@ class MherCLI(LightningCLI):
         arguments: dict[str, Any] = {"default_root_dir": str(self.folder)}
         if config["logger"] is None:
             # What an interrupted run logged after the checkpoint is hidden.
-            arguments["logger"] = RunLogger(self.folder, self.env_steps + 1 if self.continued else None)
+            purge_step = self.env_steps + 1 if self.continued else None
+            arguments["logger"] = TensorBoardLogger(
+                self.folder, name="", version="", default_hp_metric=False, purge_step=purge_step
+            )
         return arguments
 
     def _find_checkpoint(self, config: dict[str, Any], claim: bool) -> None:
@@ -217,10 +231,10 @@ class MherCLI(LightningCLI):
         `last` goes on in the folder of the newest run, from the start if it was interrupted before its first
         checkpoint; so does the path of a run's own last checkpoint. Any other checkpoint begins a new run.
         """
-        seed = self._get(self.config, "seed_everything")
+        options = self.of_command(self.config_init)
         root = require_writable(Path(config["default_root_dir"] or "runs"), "trainer.default_root_dir")
-        folders = RunFolders(root, self.datamodule.task.env, self._get(self.config, "algorithm"), seed)
-        path = self._get(self.config, "ckpt_path") if self.subcommand == "fit" else None
+        folders = RunFolders(root, self.datamodule.task.env, options.algorithm, options.seed_everything)
+        path = options.ckpt_path if self.subcommand == "fit" else None
         self.env_steps, checkpoint = -1, None
         if path == "last":
             self.folder, checkpoint = folders.latest()
@@ -237,20 +251,20 @@ class MherCLI(LightningCLI):
             self.model.require_own(saved)
             self.datamodule.require_own(saved[type(self.datamodule).__name__])
         if path is not None:
-            self.config_init[self.subcommand]["ckpt_path"] = None if checkpoint is None else str(checkpoint)
+            options.ckpt_path = None if checkpoint is None else str(checkpoint)
         if self.folder is None:
             self.folder = folders.claim() if claim else folders.folder(folders.newest() + 1)
 
-    def _run_subcommand(self, subcommand: str) -> None:
+    def _run_subcommand(self, subcommand: str) -> None:  # no public method encloses all of a command, errors included
         """Run it; while it trains, nobody else writes into the run's folder."""
         with sole_writer(self.folder) if self.writes else nullcontext():
             super()._run_subcommand(subcommand)
 
     def before_fit(self) -> None:
         """Log the hyperparameters beside the success rate that they led to; name those that a resumed run changes."""
-        settings = dict(flatten({section: self._get(self.config_dump, section) for section in SETTINGS}))
+        settings = dict(flatten({section: self.config_dump[section] for section in SETTINGS}))
         if self.resumed:
-            for change in changes(self.folder, settings) if self.writes else []:
+            for change in changed_settings(self.folder, settings) if self.writes else []:
                 print(f"this run goes on with another setting: {change}")
             return
         parameters = {
@@ -269,7 +283,7 @@ class MherCLI(LightningCLI):
         Raises:
             SeedsFailed: with the seeds and why.
         """
-        if self.seeds:
+        if self.seed_parallel:
             self.trainer.strategy.launcher.wait()
             if failures := self.seed_summary.failures():
                 reasons = ", ".join(f"seed {seed} ({reason})" for seed, reason in failures.items())
@@ -326,7 +340,7 @@ def run(args: list[str]) -> None:
     if not any(arg in ("-c", "-h") or arg.startswith(("--config", "--help", "--print_config")) for arg in args):
         raise UserError("--config is missing; allowed: --config fetch, the name of a task or a YAML file, and overlays")
     with ended_by_signals():
-        MherCLI(resolve_configs(args))
+        MherCLI(args)
 
 
 StrategyRegistry.register("seed_parallel", SeedParallelStrategy, "One independent seed a device", override=True)

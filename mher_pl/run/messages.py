@@ -9,13 +9,14 @@ from pathlib import Path
 
 import yaml
 
+from mher_pl.errors import UserError
 from mher_pl.storage.settings import flatten
 
 UNKNOWN = r"Option '([\w.]+)' is not accepted|does not accept option '([\w.]+)'|unrecognized arguments: --([\w.]+)"
 BAD_VALUE = r'Parser key "([\w.]+)"'
 
 
-class UsageError(Exception):
+class UsageError(UserError):
     """Arguments or config files that the command line cannot parse."""
 
 

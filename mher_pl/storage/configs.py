@@ -4,27 +4,29 @@ from pathlib import Path
 
 from mher_pl.errors import UserError
 
-SHIPPED = Path(__file__).resolve().parent.parent / "configs"  # with the package
+SHIPPED = (Path(__file__).parent.parent / "configs").resolve()  # with the package; in a clone a link
 
 
-def find_config(setting: str, name: str | Path, *folders: str) -> Path:
+def find_config(setting: str, name: str | Path, *folders: str, beside: Path | None = None) -> Path:
     """Return the file that `name` names: a path, else `NAME.yaml` in one of `folders` of a `configs` folder.
 
-    A `configs` folder in the working folder comes before the one that is shipped with the package.
+    The `configs` folders are, in this order, that of the working folder, `beside`, and that of the package.
 
     Args:
         setting: what the name was given for, named in an error.
         name: a path, or a bare name such as `fetch`.
         folders: below `configs`, "" for itself.
+        beside: another `configs` folder, that of the file in which the name stands.
 
     Raises:
         UserError: there is no such file.
     """
-    places = [Path(name)]
+    roots = [Path("configs"), *([] if beside is None else [beside]), SHIPPED]
+    paths = [Path(name)]
     if Path(name).name == str(name):
-        places += [root / folder / f"{name}.yaml" for root in (Path("configs"), SHIPPED) for folder in folders]
-    for place in places:
-        if place.is_file():
-            return place
-    names = sorted(path.stem for folder in folders for path in (SHIPPED / folder).glob("*.yaml"))
+        paths += [root / folder / f"{name}.yaml" for root in roots for folder in folders]
+    for path in paths:
+        if path.is_file():
+            return path
+    names = sorted({path.stem for root in roots for folder in folders for path in (root / folder).glob("*.yaml")})
     raise UserError(f"{setting} is {str(name)!r}; allowed: a YAML file, or one of the names {', '.join(names)}")

@@ -98,7 +98,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def changes(folder: Path, settings: dict[str, object]) -> list[str]:
+def changed_settings(folder: Path, settings: dict[str, object]) -> list[str]:
     """Say which of `settings`, by their dotted keys, the config in a run's folder has otherwise."""
     try:
         saved = dict(flatten(yaml.safe_load((folder / "config.yaml").read_text())))

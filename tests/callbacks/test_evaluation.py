@@ -59,7 +59,7 @@ def test_validate_and_test_print_a_table_and_change_no_weights(trained, capsys):
 
 
 def test_the_policy_is_evaluated_without_exploration(build, monkeypatch):
-    cli = build("point2d", **{"data.random_action_probability": 1.0})
+    cli = build("point2d", **{"data.exploration.random_action_probability": 1.0})
     cli.trainer.fit(cli.model, cli.datamodule)
     seen = []
     act = cli.model.act

@@ -18,7 +18,7 @@ class Probe(Callback):
         self.env_steps = trainer.datamodule.env_steps
         batch = trainer.datamodule.replay.transitions(*torch.randint(2, (2, 500)), torch.Generator())
         change = batch["next", "observation"] - batch["observation"]
-        error = pl_module.dynamics(batch["observation"], batch["action"]) - batch["next", "observation"]
+        error = pl_module.dynamics.predict(batch["observation"], batch["action"]) - batch["next", "observation"]
         self.relative_error = error.detach().abs().mean() / change.abs().mean()
 
 
@@ -30,7 +30,8 @@ def warm_up(cli) -> Probe:
 
 
 def test_random_episodes_stay_in_the_replay_and_count_as_environment_steps(build):
-    cli = build("point2d", **{"warmup.episodes": 4, "data.random_action_probability": 0.0, "data.noise": 0.0})
+    still = {"data.exploration.random_action_probability": 0.0, "data.exploration.noise": 0.0}
+    cli = build("point2d", **{"warmup.episodes": 4} | still)
     probe = warm_up(cli)
     assert len(probe.episodes) == 4
     assert probe.env_steps == 400

@@ -122,7 +122,7 @@ def test_runs_averaged_over_different_settings_are_noted(tmp_path, capsys):
         write_run(tmp_path / f"runs/seed_{seed}", [0.5], seed=seed, model={"discount": discount, "seed": seed})
     report(tmp_path / "runs", out=tmp_path)
     (note,) = capsys.readouterr().err.splitlines()
-    assert note.endswith("averaged though they differ in model.init_args.discount")
+    assert note.endswith("averaged though they differ in model.discount")
 
 
 def test_the_same_task_with_other_arguments_is_another_task(tmp_path):

@@ -9,23 +9,24 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mher_pl import engines, grid, sweep
+from mher_pl.compare import engines, grid, sweep
 from mher_pl.compare.report import main as report
 from mher_pl.errors import UserError
+from mher_pl.storage.configs import SHIPPED
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 FAKE_FIT = [sys.executable, str(TESTS / "fake_fit.py")]
 RUN_SWEEP = f"""
 import sys
 sys.path.insert(0, {str(TESTS.parent)!r})
-from mher_pl import grid, sweep
+from mher_pl.compare import grid, sweep
 grid.FIT[:] = {FAKE_FIT!r}
 sys.exit(sweep.main(sys.argv[1:]))
 """
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def workspace(tmp_path, monkeypatch):
     """A working folder with two tasks, two algorithms, and a stand-in for `fit`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(grid, "FIT", FAKE_FIT)
@@ -56,7 +57,7 @@ def attempts(cell):
     return [line for line in Path(f"out/{cell}/fit.log").read_text().splitlines() if line.startswith("$ ")]
 
 
-def test_every_cell_of_the_grid_is_run_and_can_be_reported(place, capsys):
+def test_every_cell_of_the_grid_is_run_and_can_be_reported(workspace, capsys):
     path = grid_file(tasks=["one", "two"], algorithms=["mher", "her"], seeds=[0, 3], jobs=4)
     assert sweep.main([path]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -69,7 +70,7 @@ def test_every_cell_of_the_grid_is_run_and_can_be_reported(place, capsys):
     assert rows == [[task, name, "2"] for task in ("One-v1", "Two-v1") for name in ("mher", "her")]
 
 
-def test_a_cell_is_a_plain_fit_and_dry_run_prints_it_and_runs_nothing(place, capsys):
+def test_a_cell_is_a_plain_fit_and_dry_run_prints_it_and_runs_nothing(workspace, capsys):
     overrides = {"trainer.max_epochs": 3, "behave": "learn", "data.env_kwargs": {"size": 4.0}, "model.dynamics": None}
     overrides["name"] = date(2024, 2, 1)  # as YAML reads it where it has no quotes
     path = grid_file(tasks=["configs/one.yaml"], seeds=[5], jobs=2, overrides=overrides)
@@ -86,7 +87,7 @@ def test_the_command_of_a_cell_is_the_fit_of_this_package():
     assert [sys.executable, "-m", "mher_pl", "fit"] == grid.FIT
 
 
-def test_finished_cells_are_skipped(place, capsys):
+def test_finished_cells_are_skipped(workspace, capsys):
     path = grid_file(seeds=2)
     sweep.main([path])
     path = grid_file(seeds=3)
@@ -101,7 +102,7 @@ def test_finished_cells_are_skipped(place, capsys):
     assert [len(attempts(f"one/mher/seed_{seed}")) for seed in range(3)] == [1, 1, 1]
 
 
-def test_a_failed_cell_is_listed_with_the_last_line_of_its_log_and_stops_no_other(place, capsys):
+def test_a_failed_cell_is_listed_with_the_last_line_of_its_log_and_stops_no_other(workspace, capsys):
     behave(seed_1="fail")
     path = grid_file(seeds=3)
     assert sweep.main([path]) == 1
@@ -113,22 +114,22 @@ def test_a_failed_cell_is_listed_with_the_last_line_of_its_log_and_stops_no_othe
     assert len(attempts("one/mher/seed_1")) == 2
 
 
-def test_a_fit_that_ends_well_without_a_whole_run_has_failed(place, capsys):
+def test_a_fit_that_ends_well_without_a_whole_run_has_failed(workspace, capsys):
     assert sweep.main([grid_file(overrides={"behave": "vanish"})]) == 1
     assert "its run has no readable TensorBoard events" in capsys.readouterr().err
 
 
-def test_a_cell_that_was_killed_is_listed_with_the_signal(place, capsys):
+def test_a_cell_that_was_killed_is_listed_with_the_signal(workspace, capsys):
     assert sweep.main([grid_file(overrides={"behave": "crash"})]) == 1
     assert capsys.readouterr().err.startswith("failed: one/mher/seed_0  killed by SIGKILL: threads ")
 
 
-def test_several_cells_at_once_use_one_thread_each(place):
+def test_several_cells_at_once_use_one_thread_each(workspace):
     sweep.main([grid_file(seeds=1), "--jobs", "2"])
     assert "threads 1," in Path("out/one/mher/seed_0/fit.log").read_text()
 
 
-def test_a_cell_alone_keeps_the_threads_it_was_given(place, monkeypatch):
+def test_a_cell_alone_keeps_the_threads_it_was_given(workspace, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     sweep.main([grid_file(seeds=1)])
     assert "threads 7," in Path("out/one/mher/seed_0/fit.log").read_text()
@@ -153,7 +154,7 @@ def log_says(text, seed=0):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_sweep_lets_its_cells_save_and_the_next_one_continues_them(place, capsys, number, code):
+def test_an_interrupted_sweep_lets_its_cells_save_and_the_next_one_continues_them(workspace, capsys, number, code):
     behave(seed_1="hang")
     process = start_sweep(grid_file(seeds=3, overrides={"trainer.max_epochs": 4}))
     wait_for(lambda: log_says("waiting", seed=1))
@@ -173,18 +174,18 @@ def test_an_interrupted_sweep_lets_its_cells_save_and_the_next_one_continues_the
     assert "--ckpt_path" not in attempts("one/mher/seed_2")[0]
 
 
-def test_a_cell_that_does_not_listen_is_killed(place, monkeypatch):
+def test_a_cell_that_does_not_listen_is_killed(workspace, monkeypatch):
     monkeypatch.setattr(engines, "GRACE_S", 0.2)
     stop = engines.threading.Event()
     cell = grid.read_sweep(Path(grid_file(overrides={"behave": "deaf"}))).cells()[0]
-    job = engines.Job(cell.command(), "fit", cell.log.resolve(), place, {"PYTHONUNBUFFERED": "1"})
+    job = engines.Job(cell.command(), "fit", cell.log.resolve(), workspace, {"PYTHONUNBUFFERED": "1"})
     engines.threading.Thread(target=lambda: (wait_for(lambda: log_says("waiting")), stop.set())).start()
     with pytest.raises(engines.Stopped):
         engines.run_job(job, stop)
     assert not log_says("saved")
 
 
-def test_a_cell_left_running_by_a_killed_sweep_is_not_started_twice(place, capsys):
+def test_a_cell_left_running_by_a_killed_sweep_is_not_started_twice(workspace, capsys):
     path = grid_file(overrides={"behave": "hang"})
     process = start_sweep(path)
     wait_for(lambda: log_says("waiting"))
@@ -198,7 +199,7 @@ def test_a_cell_left_running_by_a_killed_sweep_is_not_started_twice(place, capsy
     wait_for(lambda: log_says("saved"))
 
 
-def test_what_was_run_with_other_options_is_not_passed_off_as_the_sweeps(place):
+def test_what_was_run_with_other_options_is_not_passed_off_as_the_sweeps(workspace):
     sweep.main([grid_file(overrides={"trainer.max_epochs": 1})])
     message = (
         r"out holds out/one/mher/seed_0, run with --trainer.max_epochs=1 where the sweep has --trainer.max_epochs=3"
@@ -209,7 +210,7 @@ def test_what_was_run_with_other_options_is_not_passed_off_as_the_sweeps(place):
 
 @pytest.mark.parametrize("path", ["configs/one.yaml", "configs/algorithms/mher.yaml"])
 @pytest.mark.parametrize("ended", ["learn", "hang"])
-def test_what_was_run_before_an_edit_of_a_config_file_is_not_passed_off_as_the_sweeps(place, path, ended):
+def test_what_was_run_before_an_edit_of_a_config_file_is_not_passed_off_as_the_sweeps(workspace, path, ended):
     content = yaml.safe_load(Path(path).read_text()) | {"model": {"discount": 0.98}}
     write(path, **content)
     process = start_sweep(grid_file(overrides={"behave": ended}))
@@ -224,7 +225,7 @@ def test_what_was_run_before_an_edit_of_a_config_file_is_not_passed_off_as_the_s
     assert not Path("out/one/mher/seed_1").exists()
 
 
-def test_an_edited_comment_or_order_of_keys_is_no_other_setting(place):
+def test_an_edited_comment_or_order_of_keys_is_no_other_setting(workspace):
     write("configs/one.yaml", env="mher_pl/One-v1", model={"discount": 0.98})
     assert sweep.main([grid_file()]) == 0
     Path("configs/one.yaml").write_text("# the first task\nmodel:\n  discount: 0.98  # gamma\nenv: mher_pl/One-v1\n")
@@ -232,7 +233,7 @@ def test_an_edited_comment_or_order_of_keys_is_no_other_setting(place):
     assert [len(attempts(f"one/mher/seed_{seed}")) for seed in range(2)] == [1, 1]
 
 
-def test_a_config_file_edited_while_the_sweep_runs_fails_the_cells_that_would_differ(place):
+def test_a_config_file_edited_while_the_sweep_runs_fails_the_cells_that_would_differ(workspace):
     behave(seed_0="wait")
     process = start_sweep(grid_file(seeds=2))
     wait_for(lambda: log_says("waiting"))
@@ -245,7 +246,7 @@ def test_a_config_file_edited_while_the_sweep_runs_fails_the_cells_that_would_di
     assert not Path("out/one/mher/seed_1").exists()
 
 
-def test_a_log_without_digests_is_judged_by_its_options(place):
+def test_a_log_without_digests_is_judged_by_its_options(workspace):
     path = grid_file()
     assert sweep.main([path]) == 0
     log, (start,) = Path("out/one/mher/seed_0/fit.log"), attempts("one/mher/seed_0")
@@ -254,7 +255,7 @@ def test_a_log_without_digests_is_judged_by_its_options(place):
     assert len(attempts("one/mher/seed_0")) == 1
 
 
-def test_a_cell_that_only_failed_may_be_run_with_other_options(place):
+def test_a_cell_that_only_failed_may_be_run_with_other_options(workspace):
     assert sweep.main([grid_file(overrides={"behave": "fail"})]) == 1
     assert sweep.main([grid_file()]) == 0
 
@@ -265,9 +266,9 @@ def test_a_cell_that_only_failed_may_be_run_with_other_options(place):
         ({"task": ["one"]}, "has the key 'task'; allowed: tasks, algorithms, seeds, jobs, out, overrides"),
         ({"tasks": None}, "tasks is None; allowed: a list"),
         ({"tasks": []}, r"tasks is \[\]; allowed: a list"),
-        ({"tasks": ["three"]}, "tasks has 'three'; allowed: existing config files"),
+        ({"tasks": ["three"]}, "tasks is 'three'; allowed: a YAML file, or one of the names .*one, .*two"),
         ({"tasks": ["one", "configs/one.yaml"]}, "tasks has two files named one"),
-        ({"algorithms": ["configs/algorithms/none.yaml"]}, "algorithms has 'configs/algorithms/none.yaml'"),
+        ({"algorithms": ["algorithms/none.yaml"]}, "algorithms is 'algorithms/none.yaml'; allowed: a YAML file"),
         ({"seeds": []}, r"seeds is \[\]; allowed"),
         ({"seeds": None}, "seeds is None; allowed"),
         ({"seeds": 0}, "seeds is 0; allowed"),
@@ -286,22 +287,22 @@ def test_a_cell_that_only_failed_may_be_run_with_other_options(place):
         ({"overrides": {"seed_everything": 1}}, "overrides has seed_everything, which the sweep sets"),
     ],
 )
-def test_a_mistake_in_the_file_is_one_line_that_says_what_is_allowed(place, content, message):
+def test_a_mistake_in_the_file_is_one_line_that_says_what_is_allowed(workspace, content, message):
     with pytest.raises(UserError, match=message) as error:
         sweep.main([grid_file(**content)])
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("text", [None, "a: [1", "- a list", "", b"\xff\xfe"])
-def test_a_file_that_is_no_sweep_is_refused(place, text):
+def test_a_file_that_is_no_sweep_is_refused(workspace, text):
     if text is not None:
         Path("s.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(UserError, match=r"SWEEP is s\.yaml"):
+    with pytest.raises(UserError, match=r"SWEEP is '?s\.yaml'?[;,]"):
         sweep.main(["s.yaml"])
 
 
 @pytest.mark.parametrize("text", ["a: [1", "a: 2024-13-01", b"\xff\xfe"])
-def test_a_config_file_that_is_no_yaml_is_refused_before_any_cell_runs(place, text):
+def test_a_config_file_that_is_no_yaml_is_refused_before_any_cell_runs(workspace, text):
     Path("configs/one.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError, match=r"--config is configs/one\.yaml") as error:
         sweep.main([grid_file()])
@@ -309,7 +310,7 @@ def test_a_config_file_that_is_no_yaml_is_refused_before_any_cell_runs(place, te
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1"])
-def test_jobs_on_the_command_line_are_checked(place, jobs):
+def test_jobs_on_the_command_line_are_checked(workspace, jobs):
     with pytest.raises(UserError, match="--jobs is"):
         sweep.main([grid_file(), f"--jobs={jobs}"])
 
@@ -332,23 +333,49 @@ def test_a_usage_error_is_one_line(capsys, arguments, message):
     assert line.endswith("; allowed: see python -m mher_pl sweep --help")
 
 
-def test_an_out_that_is_a_file_is_refused(place):
+def test_an_out_that_is_a_file_is_refused(workspace):
     Path("out").write_text("")
     with pytest.raises(UserError, match="out is 'out'; allowed: a folder"):
         sweep.main([grid_file()])
 
 
-def test_names_are_found_beside_the_sweeps_file_from_any_folder(place, monkeypatch, capsys):
+def test_a_sweep_is_found_by_its_name_and_so_are_its_configs_from_any_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert sweep.main(["point_tasks", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 * 6 * 5
+    assert f"--config {SHIPPED}/four_room.yaml --config {SHIPPED}/algorithms/ddpg.yaml" in lines[-1]
+    assert "--trainer.default_root_dir runs/point_tasks/four_room/ddpg/seed_4" in lines[-1]
+
+
+def test_the_working_folders_own_sweep_and_configs_come_before_those_of_the_package(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write("configs/sweeps/point_tasks.yaml", tasks=["point2d", "fetch"], algorithms=["her"], seeds=1)
+    write("configs/point2d.yaml", env="mher_pl/One-v1")
+    assert sweep.main(["point_tasks", "--dry-run"]) == 0
+    one, two = capsys.readouterr().out.splitlines()
+    assert f"--config configs/point2d.yaml --config {SHIPPED}/algorithms/her.yaml" in one
+    assert f"--config {SHIPPED}/fetch.yaml" in two
+
+
+def test_an_unknown_sweep_is_one_line_with_the_known_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"SWEEP is 'point_task'; allowed: a YAML file, or .*, point_tasks, ") as error:
+        sweep.main(["point_task"])
+    assert "\n" not in str(error.value)
+
+
+def test_names_are_found_beside_the_sweeps_file_from_any_folder(workspace, monkeypatch, capsys):
     path = Path(grid_file(out=None)).resolve()
-    (place / "elsewhere").mkdir()
-    monkeypatch.chdir(place / "elsewhere")
+    (workspace / "elsewhere").mkdir()
+    monkeypatch.chdir(workspace / "elsewhere")
     assert sweep.main([str(path), "--dry-run"]) == 0
     out = capsys.readouterr().out
-    assert f"--config {place}/configs/algorithms/mher.yaml" in out
+    assert f"--config {workspace}/configs/algorithms/mher.yaml" in out
     assert "--trainer.default_root_dir runs/grid/one/mher/seed_0" in out
 
 
-def test_ray_runs_the_cells_on_two_workers(place, capsys):
+def test_ray_runs_the_cells_on_two_workers(workspace, capsys):
     pytest.importorskip("ray")
     behave(seed_3="fail")
     path = grid_file(seeds=4, jobs=2)
@@ -357,10 +384,10 @@ def test_ray_runs_the_cells_on_two_workers(place, capsys):
     assert sum(" finished " in line for line in out.splitlines()) == 3
     assert error == "failed: one/mher/seed_3  exit code 1: error: it went wrong  (log: out/one/mher/seed_3/fit.log)\n"
     for seed in range(4):
-        assert log_says(f"threads 1, in {place}", seed)
+        assert log_says(f"threads 1, in {workspace}", seed)
 
 
-def test_an_interrupted_sweep_on_ray_lets_its_cells_save(place):
+def test_an_interrupted_sweep_on_ray_lets_its_cells_save(workspace):
     pytest.importorskip("ray")
     process = start_sweep(grid_file(seeds=3, overrides={"behave": "hang"}, jobs=2), "--engine=ray")
     wait_for(lambda: log_says("waiting", 0) and log_says("waiting", 1), seconds=60)
@@ -370,7 +397,7 @@ def test_an_interrupted_sweep_on_ray_lets_its_cells_save(place):
     wait_for(lambda: log_says("saved", 0) and log_says("saved", 1))
 
 
-def test_a_missing_ray_is_named_with_the_way_to_get_it(place, monkeypatch):
+def test_a_missing_ray_is_named_with_the_way_to_get_it(workspace, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match="--engine is ray, which is not installed; allowed: local, or pip install"):
         sweep.main([grid_file(), "--engine", "ray"])

@@ -3,87 +3,214 @@ import pytest
 import torch
 from torchrl.envs.utils import check_env_specs
 
-from mher_pl.data.collect import Collected, EpisodeEnv, SeededEpisodes
-from mher_pl.envs import make
-from mher_pl.errors import NonFiniteError
+from mher_pl.data.collect import Collected, EpisodeEnv
+from mher_pl.envs import make, make_vec
+from mher_pl.errors import EnvironmentFailed, NonFiniteError, UserError
 from mher_pl.exploration import NoisyActor
 from mher_pl.inspection import inspect_task
 
+SEED = 3
+
 
 def collector(
-    env: str = "mher_pl/Point2DLarge-v1", noise: float = 0.2, random: float = 0.3, action: float = 0.25
+    env: str = "mher_pl/Point2DLarge-v1",
+    noise: float = 0.2,
+    random: float = 0.3,
+    action: float = 0.25,
+    num_envs: int = 1,
+    **env_kwargs,
 ) -> Collected:
     """Episodes of an actor whose every action is the same."""
-    task = inspect_task(env, {}, None)
+    task = inspect_task(env, env_kwargs, None)
 
     def act(observation: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
         return torch.full((*observation.shape[:-1], task.action_size), action)
 
     collected = Collected()
-    collected.open(task, {}, NoisyActor(noise, random), act, seed=3)
+    collected.open(task, env_kwargs, num_envs, NoisyActor(noise, random), act, SEED)
     return collected
 
 
-@pytest.mark.parametrize("env", ["mher_pl/Point2DLarge-v1", "FetchReach-v4"])
-def test_episodes_equal_the_raw_environment_step_by_step(env: str):
-    collect = collector(env)
-    raw = SeededEpisodes(make(env), seed=3)
+def next_one(collect: Collected, random: bool = False):
+    """The next episode of a single environment."""
+    (episode,) = collect.next(random).unbind(0)
+    return episode
+
+
+def alone(env: str, number: int, actions: np.ndarray, **env_kwargs) -> list[tuple[dict, float, bool, dict]]:
+    """What the environment itself shows in a run's episode `number`: reset, then steps until it ends."""
+    single = make(env, **env_kwargs)
+    seed = int(np.random.SeedSequence([SEED, number]).generate_state(1)[0])
+    shown = [({key: value.copy() for key, value in single.reset(seed=seed)[0].items()}, 0.0, False, {})]
+    for action in actions:
+        observation, reward, terminated, truncated, info = single.step(action)
+        shown.append(({key: value.copy() for key, value in observation.items()}, reward, terminated, info))
+        if terminated or truncated:
+            break
+    return shown
+
+
+@pytest.mark.filterwarnings("ignore:.*share an object")
+@pytest.mark.parametrize(
+    ("env", "num_envs"),
+    [
+        ("mher_pl/Point2DLarge-v1", 1),
+        ("mher_pl/Point2DLarge-v1", 3),
+        ("FetchReach-v4", 1),
+        ("goal_tasks:Ends-v0", 1),
+        ("goal_tasks:Ends-v0", 2),
+        ("goal_tasks:Falls-v0", 1),
+        ("goal_tasks:Moves-v0", 1),
+        ("goal_tasks:Reuses-v0", 1),
+        ("goal_tasks:Bytes-v0", 1),
+    ],
+)
+def test_episodes_equal_the_raw_environment_step_by_step(env: str, num_envs: int):
+    collect = collector(env, num_envs=num_envs, action=0.5, noise=0.5)
+    lengths, horizon = set(), collect.task.horizon
+    for first in range(0, 8, num_envs):
+        for number, episode in enumerate(collect.next().unbind(0), start=first):
+            shown = alone(env, number, episode["action"].numpy())
+            length = len(shown) - 1
+            lengths.add(length)
+            assert episode["length"] == length
+            for t, (observation, *_) in enumerate(shown):
+                for key in ("observation", "achieved_goal", "desired_goal")[: 3 if t < length else 2]:
+                    np.testing.assert_array_equal(episode[key][t].numpy(), observation[key].astype(np.float32))
+            *_, (_, reward, terminated, info) = shown
+            assert episode["is_success"] == bool(info["is_success"])
+            assert episode["failed"] == (terminated and reward < 0)
+            assert (len(episode["observation"]), len(episode["action"])) == (horizon + 1, horizon)
+            assert (len(episode["achieved_goal"]), len(episode["desired_goal"])) == (horizon + 1, horizon)
+    assert (lengths != {horizon}) == (env in ("goal_tasks:Ends-v0", "goal_tasks:Falls-v0"))
+    collect.close()
+
+
+@pytest.mark.parametrize("num_envs", [1, 2])
+def test_the_environment_keeps_torchrls_contract(num_envs: int):
+    envs = make_vec("mher_pl/Point2DLarge-v1", num_envs=num_envs)
+    check_env_specs(EpisodeEnv(envs, horizon=100, seed=SEED), check_dtype=True)
+
+
+@pytest.mark.parametrize("env", ["mher_pl/Point2DLarge-v1", "goal_tasks:Ends-v0"])
+def test_several_environments_run_the_episodes_that_one_runs_after_another(env: str):
+    one, three = (collector(env, noise=0.0, random=0.0, num_envs=num_envs) for num_envs in (1, 3))
     for _ in range(2):
-        episode = collect.next()
-        observation, _ = raw.reset()
-        for t, action in enumerate(episode["action"].numpy()):
-            for key in ("observation", "achieved_goal"):
-                np.testing.assert_array_equal(episode[key][t].numpy(), observation[key].astype(np.float32))
-            np.testing.assert_array_equal(
-                episode["desired_goal"].numpy(), observation["desired_goal"].astype(np.float32)
-            )
-            observation, *_ = raw.step(action)
-        np.testing.assert_array_equal(episode["observation"][-1].numpy(), observation["observation"].astype(np.float32))
-        assert len(episode["observation"]) == collect.task.horizon + 1
-
-
-def test_the_environment_keeps_torchrls_contract():
-    check_env_specs(EpisodeEnv(SeededEpisodes(make("mher_pl/Point2DLarge-v1"), seed=3)), check_dtype=True)
+        together = three.next()
+        for i in range(3):
+            episode = next_one(one)
+            length = int(episode["length"])
+            for key in ("length", "failed", "is_success"):
+                assert episode[key] == together[key][i]
+            for key, end in {"observation": length + 1, "achieved_goal": length + 1, "desired_goal": length}.items():
+                assert torch.equal(episode[key][:end], together[key][i, :end])
+    three.close()
 
 
 def test_exploration_is_noise_around_the_actor_and_now_and_then_uniform():
     collect = collector(noise=0.01, random=0.3)
-    actions = torch.cat([collect.next()["action"] for _ in range(20)])
+    actions = torch.cat([next_one(collect)["action"] for _ in range(20)])
     near = ((actions - 0.25).abs() < 0.05).all(dim=1)
     assert near.float().mean().item() == pytest.approx(0.7, abs=0.04)
     assert actions[~near].std().item() == pytest.approx((1 / 3) ** 0.5, abs=0.05)
 
 
 def test_actions_stay_in_their_bounds_under_large_noise():
-    actions = collector(noise=5.0, random=0.0).next()["action"]
-    assert actions.abs().max() == 1.0
+    assert collector(noise=5.0, random=0.0).next()["action"].abs().max() == 1.0
 
 
 def test_random_episodes_ignore_the_actor():
-    actions = torch.cat([collector(noise=0.0, random=0.0).next(random=True)["action"]])
+    actions = collector(noise=0.0, random=0.0).next(random=True)["action"]
     assert not (actions == 0.25).any()
     assert actions.mean().abs() < 0.2
 
 
-def test_without_exploration_the_actor_alone_acts():
-    assert (collector(noise=0.0, random=0.0).next()["action"] == 0.25).all()
+@pytest.mark.parametrize("num_envs", [1, 2])
+def test_without_exploration_the_actor_alone_acts(num_envs: int):
+    assert (collector(noise=0.0, random=0.0, num_envs=num_envs).next()["action"] == 0.25).all()
 
 
-def test_episodes_differ_and_depend_on_the_seed_alone():
-    first, second = collector(), collector()
+@pytest.mark.parametrize("num_envs", [1, 2])
+def test_episodes_differ_and_depend_on_the_seed_alone(num_envs: int):
+    first, second = collector(num_envs=num_envs), collector(num_envs=num_envs)
     episodes = [first.next() for _ in range(2)]
-    assert not torch.equal(episodes[0]["observation"][0], episodes[1]["observation"][0])
+    starts = torch.cat(episodes)["observation"][:, 0]
+    assert len(starts.unique(dim=0)) == 2 * num_envs
     for episode in episodes:
         assert (episode == second.next()).all()
 
 
-def test_a_restored_collector_continues_with_the_next_episode():
-    original, copy = collector(), collector()
-    original.next()
+@pytest.mark.parametrize(
+    ("env", "num_envs"), [("mher_pl/Point2DLarge-v1", 1), ("mher_pl/Point2DLarge-v1", 2), ("goal_tasks:Ends-v0", 1)]
+)
+def test_a_restored_collector_continues_with_the_next_episode(env: str, num_envs: int):
+    original, copy = (collector(env, num_envs=num_envs) for _ in range(2))
+    for _ in range(3):
+        original.next()
     copy.load_worker_state(original.worker_state())
     assert (original.next() == copy.next()).all()
 
 
-def test_a_non_finite_action_stops_with_the_place():
-    with pytest.raises(NonFiniteError, match=r"action of training episode \d+ is NaN or infinite"):
-        collector(action=float("nan"), random=0.0).next()
+def test_it_notes_whether_episodes_end_at_their_goals():
+    ends, falls, plain, tenths = (collector(f"goal_tasks:{name}-v0") for name in ("Ends", "Falls", "Plain", "Tenths"))
+    for collect, expected in ((ends, True), (falls, False), (plain, False), (tenths, True)):
+        assert not collect.task.ends_at_goal
+        episodes = torch.cat([collect.next(random=True) for _ in range(15)])
+        assert (episodes["length"] < 12).any() == (collect is not plain)
+        assert collect.task.ends_at_goal == expected
+        assert episodes["failed"].any() == (collect is falls)
+    resumed = collector("goal_tasks:Ends-v0")
+    resumed.load_worker_state(ends.worker_state())
+    assert resumed.task.ends_at_goal
+
+
+@pytest.mark.parametrize("num_envs", [1, 2])
+def test_a_reward_that_compute_reward_does_not_give_stops_with_the_place(num_envs: int):
+    collect = collector("goal_tasks:Plain-v0", num_envs=num_envs)
+    compute_reward = collect.task.compute_reward
+
+    def other(achieved, desired, info):
+        rewards = compute_reward(achieved, desired, info)
+        rewards[7] = -3.0
+        return rewards
+
+    collect.next()
+    collect.task.compute_reward = other
+    message = rf"compute_reward gives -3 \(step 7 of training episode {num_envs}\)"
+    with pytest.raises(UserError, match=message):
+        collect.next()
+    collect.close()
+
+
+def test_a_reward_that_rounding_alone_makes_another_is_none():
+    collect = collector("goal_tasks:Double-v0")
+    edge = [next_one(collect)["achieved_goal"][5, 0].item() for _ in range(10)]
+    assert edge.count(np.float32(0.2)) > 0, "steps at the very edge of the goal were among them"
+
+
+@pytest.mark.parametrize(
+    ("num_envs", "env"), [(1, "mher_pl/Point2DLarge-v1"), (2, "mher_pl/Point2DLarge-v1"), (1, "goal_tasks:Plain-v0")]
+)
+def test_a_non_finite_action_stops_with_the_place(num_envs: int, env: str):
+    collect = collector(env, action=float("nan"), random=0.0, num_envs=num_envs)
+    with pytest.raises(NonFiniteError, match=r"of training episode 0 is NaN or infinite"):
+        collect.next()
+
+
+@pytest.mark.parametrize("num_envs", [1, 2])
+@pytest.mark.parametrize("step", [0, 5])
+def test_an_environment_that_fails_is_named_with_episode_and_step(num_envs: int, step: int):
+    collect = collector("goal_tasks:Breaks-v0", num_envs=num_envs, episode=9, step=step)
+    place = f"the reset of training episode {{}}" if step == 0 else f"training episode {{}}, step {step - 1}"
+    with pytest.raises(EnvironmentFailed) as failed:
+        for _ in range(20):
+            collect.next()
+    first = collect.env.episode
+    assert (
+        str(failed.value)
+        == f"the environment failed in {place.format(first)} (RuntimeError: the simulator lost its mind)"
+    )
+    assert isinstance(failed.value.__cause__, RuntimeError)
+    assert first > 0
+    assert first % num_envs == 0
+    collect.close()

@@ -9,7 +9,10 @@ import pytest
 import torch
 import yaml
 
+import mher_pl
+from mher_pl import load
 from mher_pl.__main__ import main
+from mher_pl.errors import UserError
 from tests.conftest import ROOT, SMALL
 from tests.events import events, scalars
 
@@ -141,8 +144,14 @@ def test_any_goal_environment_works_by_its_id(command, tmp_path):
         ("--data.batch_size=abc", 2, "data.batch_size is 'abc'; allowed: int"),
         ("--data.batch_size=0", 1, "data.batch_size is 0; allowed: an integer of at least 1"),
         ("--data.capacity=50", 1, "data.capacity is 50; allowed: at least one episode"),
-        ("--data.noise=-0.1", 1, "data.noise is -0.1; allowed: a number of at least 0"),
-        ("--data.random_action_probability=2", 1, "data.random_action_probability is 2.0; allowed: a probability"),
+        ("--data.exploration.noise=-0.1", 1, "data.exploration.noise is -0.1; allowed: a number of at least 0"),
+        (
+            "--data.exploration.random_action_probability=2",
+            1,
+            "data.exploration.random_action_probability is 2.0; allowed: a probability",
+        ),
+        ("--model.critic.lr=0", 1, "model.critic.lr is 0.0; allowed: a number above 0"),
+        ("--model.inputs.clip=0", 1, "model.inputs.clip is 0.0; allowed: a number above 0"),
         ("--data.goal_indices=[0,7]", 1, r"data.goal_indices is \[0, 7\]; allowed: 2 entries from 0 to 1"),
         ("--model.relabel.ratio=1.5", 1, "model.relabel.ratio is 1.5; allowed: a probability from 0 to 1"),
         ("--model.relabel.steps=-1", 1, "model.relabel.steps is -1; allowed: an integer of at least 0"),
@@ -169,7 +178,8 @@ def test_any_goal_environment_works_by_its_id(command, tmp_path):
             1,
             "trainer.default_root_dir is '/proc/no'; allowed: a folder that can be",
         ),
-        ("--config=nowhere.yaml", 2, "File does not exist: .*nowhere.yaml"),
+        ("--config=nowhere.yaml", 1, "--config is 'nowhere.yaml'; allowed: a YAML file, or one of the names .*fetch, "),
+        ("--config fecth", 1, "--config is 'fecth'; allowed: a YAML file, or one of the names .*fetch, "),
     ],
 )
 def test_bad_input_is_one_line_before_training(arguments: str, code: int, message: str, command, tmp_path):
@@ -208,15 +218,56 @@ def test_a_task_whose_reward_is_1_at_the_goal_trains_too(command, tmp_path):
 def test_a_misspelt_key_in_a_config_file_is_named_in_full(command, tmp_path):
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text("model:\n  relabel:\n    init_args:\n      ratoi: 0.5\n")
-    code, _, err = command("fit", f"--config={overlay}")
+    code, _, err = command("fit", f"--config={overlay}", config="point2d")
     assert code == 2
     assert err.startswith("error: model.relabel.ratoi is no setting; allowed: ")
     assert "did you mean model.relabel.ratio?" in err
 
 
+def test_configs_by_name_are_those_of_the_package_in_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = [f"--{key}={value}" for key, value in SMALL.items()]
+    assert main(["fit", "--config", "point2d", "--config=her", *small]) == 0
+    config = yaml.safe_load(Path("runs/Point2DLarge-v1/her/seed_0/config.yaml").read_text())
+    assert config["model"]["init_args"]["relabel"]["class_path"] == "mher_pl.relabel.Future"
+
+
+def test_the_working_folders_configs_come_before_those_of_the_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("configs/algorithms").mkdir(parents=True)
+    Path("configs/algorithms/her.yaml").write_text("algorithm: mine\nmodel:\n  discount: 0.5\n")
+    parts = load("point2d", "her", **{"trainer.max_epochs": 1})
+    assert parts.model.discount == 0.5
+    assert parts.trainer.default_root_dir == "runs/Point2DLarge-v1/mine/seed_0"
+
+
+def test_names_from_python_are_those_of_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, data, trainer = mher_pl.load("reacher", "ddpg")
+    assert data.task.env == "mher_pl/Reacher-v1"
+    assert model.imitation_weight == 0.0
+    assert trainer.default_root_dir == "runs/Reacher-v1/ddpg/seed_0"
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("fecth", {}, r"--config is 'fecth'; allowed: a YAML file, or one of the names "),
+        ("point2d", {"model.imitation_wieght": 3}, r"model.imitation_wieght is no setting; .*model.imitation_weight\?"),
+        ("point2d", {"data.batch_size": "abc"}, "data.batch_size is 'abc'; allowed: int"),
+        ("point2d", {"seed_everything": -1}, "seed_everything is -1; allowed: an integer from 0 to"),
+        ("point2d", {"trainer.strategy": "seed_parallel"}, "'seed_parallel' in mher_pl.load; allowed: in fit"),
+    ],
+)
+def test_mistakes_in_python_are_the_errors_of_the_command_line(tmp_path, name, settings, message):
+    with pytest.raises(UserError, match=message) as error:
+        mher_pl.load(name, **{"trainer.default_root_dir": tmp_path} | settings)
+    assert "\n" not in str(error.value)
+
+
 def test_a_missing_config_is_named(capsys):
     assert main(["fit"]) == 1
-    assert "--config is missing; allowed: --config configs/TASK.yaml" in capsys.readouterr().err
+    assert "--config is missing; allowed: --config fetch, the name of a task or a YAML file" in capsys.readouterr().err
 
 
 def test_nan_stops_training_with_the_place_and_keeps_the_last_good_checkpoint(command, tmp_path, monkeypatch):
@@ -247,15 +298,6 @@ def test_an_unknown_command_and_help(capsys):
 def test_help_loads_nothing_heavy():
     code = "import sys; from mher_pl.__main__ import main; main(['--help']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True).returncode == 0
-
-
-def test_the_program_does_without_scipy_signal_which_whoever_wants_it_still_gets():
-    code = (
-        "import sys; from mher_pl.__main__ import main; assert main(['validate', '--config', 'none.yaml']) == 2; "
-        "assert 'torchmetrics' in sys.modules and 'scipy.signal' not in sys.modules; "
-        "from scipy.signal import find_peaks; from torchmetrics import MeanMetric"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_a_real_process_ends_quietly_with_success_rate_and_folder(tmp_path):

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+from trained_runs import fit, run_folder
+
+from mher_pl.callbacks import Evaluation, RunCheckpoint
+from mher_pl.storage.checkpoint import read_checkpoint
+
+
+@pytest.fixture
+def success_rates(monkeypatch) -> list[float]:
+    """What the evaluations of the next runs find, one after the other."""
+    rates: list[float] = []
+    monkeypatch.setattr(Evaluation, "_mean_over_workers", lambda *args: {"eval/success_rate": rates.pop(0)})
+    return rates
+
+
+def test_the_last_checkpoint_is_written_after_every_epoch_and_not_only_after_the_best(tmp_path, success_rates):
+    success_rates += [0.25, 0.25, 0.0]
+    assert fit(tmp_path, epochs=3) == 0
+    folder = run_folder(tmp_path) / "checkpoints"
+    assert read_checkpoint(folder / "last.ckpt")["epoch"] == 2
+    assert read_checkpoint(folder / "best-epoch=0.ckpt")["epoch"] == 0
+
+
+def test_only_the_best_so_far_is_kept_also_over_a_resume(tmp_path, success_rates):
+    success_rates += [0.0, 0.5, 0.25]
+    assert fit(tmp_path, epochs=3) == 0
+    folder = run_folder(tmp_path) / "checkpoints"
+    assert sorted(path.name for path in folder.iterdir()) == ["best-epoch=1.ckpt", "last.ckpt"]
+    success_rates += [0.5]
+    assert fit(tmp_path, "--ckpt_path=last", epochs=4) == 0
+    assert [path.name for path in folder.glob("best*")] == ["best-epoch=1.ckpt"], "the first of equals"
+    success_rates += [0.75]
+    assert fit(tmp_path, "--ckpt_path=last", epochs=5) == 0
+    assert [path.name for path in folder.glob("best*")] == ["best-epoch=4.ckpt"]
+    assert read_checkpoint(folder / "best-epoch=4.ckpt")["epoch"] == 4
+
+
+def test_an_epoch_without_evaluation_is_saved_and_is_never_the_best(tmp_path, success_rates):
+    success_rates += [0.5]
+    assert fit(tmp_path, "--trainer.check_val_every_n_epoch=2", epochs=3) == 0
+    folder = run_folder(tmp_path) / "checkpoints"
+    assert [path.name for path in folder.glob("best*")] == ["best-epoch=1.ckpt"]
+    assert read_checkpoint(folder / "last.ckpt")["epoch"] == 2
+
+
+def test_a_kill_between_writing_the_last_checkpoint_and_naming_it_the_best_is_mended(tmp_path):
+    assert fit(tmp_path / "a", epochs=1) == 0
+    folder = run_folder(tmp_path / "a") / "checkpoints"
+    (best,) = folder.glob("best-*.ckpt")
+    best.rename(folder / "best-epoch=7.ckpt")  # as if of an earlier epoch
+    assert fit(tmp_path / "a", "--ckpt_path=last", epochs=1) == 0
+    assert list(folder.glob("best-*.ckpt")) == [best]
+    assert best.samefile(folder / "last.ckpt")
+
+
+def test_lightning_finds_the_best_by_its_word_for_it(trained, capsys):
+    trained.trainer.validate(trained.model, trained.datamodule, ckpt_path="best")
+    (checkpoint,) = (callback for callback in trained.trainer.callbacks if isinstance(callback, RunCheckpoint))
+    assert Path(trained.trainer.ckpt_path) == checkpoint.best == checkpoint.folder / "best-epoch=0.ckpt"
+
+
+def test_a_trial_of_a_few_steps_leaves_no_checkpoint(build):
+    cli = build("point2d", **{"trainer.fast_dev_run": True})
+    cli.trainer.fit(cli.model, cli.datamodule)
+    assert not list(Path(cli.trainer.default_root_dir).rglob("*.ckpt"))

@@ -1,0 +1,33 @@
+import pytest
+
+from mher_pl.errors import UserError
+from mher_pl.parallel.cluster import count_devices, global_rank
+
+
+@pytest.mark.parametrize(("devices", "count"), [(4, 4), ("4", 4), ([0, 2], 2), ("0,2", 2), ("1,", 1)])
+def test_devices_are_counted(devices, count):
+    assert count_devices(devices) == count
+
+
+@pytest.mark.parametrize("devices", ["auto", -1, 0])
+def test_several_nodes_need_a_number_of_devices(devices):
+    with pytest.raises(UserError, match=r"trainer\.devices is .*; allowed with several nodes: a number, or a list"):
+        count_devices(devices)
+
+
+@pytest.mark.parametrize(
+    ("variables", "rank"),
+    [
+        ({}, 0),
+        ({"LOCAL_RANK": "2"}, 2),
+        ({"LOCAL_RANK": "2", "NODE_RANK": "3"}, 14),
+        ({"SLURM_NTASKS": "8", "SLURM_NTASKS_PER_NODE": "4", "SLURM_JOB_NAME": "x", "SLURM_PROCID": "6"}, 6),
+        ({"TORCHELASTIC_RUN_ID": "x", "RANK": "5", "LOCAL_RANK": "1"}, 5),
+    ],
+)
+def test_the_global_rank_is_known_before_there_is_a_trainer(monkeypatch, variables, rank):
+    for name in ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert global_rank(4) == rank

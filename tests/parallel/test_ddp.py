@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pytest
+import torch
+from trained_runs import assert_same_run, fit, run_folder, run_process, scalars, state
+
+WORKERS = ["--trainer.strategy=ddp", "--trainer.devices=2"]
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory) -> Path:
+    """Two workers, trained for four epochs, each of which wrote its own weights at the end."""
+    root = tmp_path_factory.mktemp("workers")
+    _, errors = run_process(root, *WORKERS, "--trainer.callbacks=trained_runs.DumpWorker")
+    assert errors == ""
+    return root
+
+
+def test_the_parameters_and_statistics_stay_equal_on_all_workers(workers):
+    first, second = (torch.load(workers / f"worker_{rank}.pt") for rank in range(2))
+    assert first["weights"].keys() == second["weights"].keys()
+    assert [name for name in first["weights"] if not torch.equal(first["weights"][name], second["weights"][name])] == []
+    assert any("actor" in name for name in first["weights"])
+    assert first["optimizers"].equal(second["optimizers"])
+
+
+def test_the_workers_see_different_episodes_and_learn_from_the_same_initial_weights(workers, tmp_path):
+    first, second = (torch.load(workers / f"worker_{rank}.pt") for rank in range(2))
+    assert not torch.equal(first["episodes"], second["episodes"])
+    assert torch.equal(first["initial"], second["initial"])
+    assert fit(tmp_path, "--trainer.callbacks=trained_runs.DumpWorker", epochs=1) == 0
+    alone = torch.load(tmp_path / "worker_0.pt")
+    assert torch.equal(alone["initial"], first["initial"])
+    assert torch.equal(alone["episodes"][:2], first["episodes"][:2])  # the random ones, before any learning
+
+
+def test_every_workers_steps_count_and_one_worker_logs(workers):
+    folder = run_folder(workers)
+    steps = sorted({step for tag, step in scalars(folder) if tag == "eval/success_rate" and step})
+    assert steps == [600, 800, 1000, 1200]  # two episodes of 100 steps each for warm-up, then one each an epoch
+    assert len(list(folder.glob("events*"))) == 1
+    assert [path.name for path in folder.parent.iterdir()] == ["seed_0"]
+
+
+def test_what_is_logged_is_the_mean_over_the_workers(workers):
+    first, second = (torch.load(workers / f"worker_{rank}.pt")["means"] for rank in range(2))
+    assert first.keys() == second.keys()
+    assert first["train/critic_loss"] != second["train/critic_loss"]
+    logged = {tag: value for (tag, step), value in scalars(run_folder(workers)).items() if step == 1200}
+    assert {key: logged[key] for key in first} == pytest.approx({key: (first[key] + second[key]) / 2 for key in first})
+
+
+def test_the_statistics_are_those_of_all_workers_data(workers):
+    weights = torch.load(workers / "worker_0.pt")["weights"]
+    assert (weights["inputs.normalizer.sums"][0] == 2 * 1200).all()  # two goals for each transition
+    assert (weights["dynamics.input_normalizer.sums"][0] == 1200).all()
+
+
+@pytest.mark.slow
+def test_workers_resume_exactly(tmp_path, workers):
+    run_process(tmp_path, *WORKERS, epochs=2)
+    run_process(tmp_path, *WORKERS, "--ckpt_path=last")
+    assert_same_run(run_folder(workers), run_folder(tmp_path))
+
+
+@pytest.mark.slow
+def test_sigterm_stops_all_workers_after_the_same_episode_and_they_resume_exactly(tmp_path):
+    options = [*WORKERS, "--data.episodes_per_epoch=2"]
+    run_process(tmp_path / "whole", *options)
+    signal_at = ["--trainer.callbacks=trained_runs.SignalAt", "--trainer.callbacks.epoch=1"]
+    _, errors = run_process(tmp_path / "parts", *options, *signal_at, "--trainer.callbacks.episode=0", code=143)
+    assert "Traceback" not in errors
+    assert state(run_folder(tmp_path / "parts"))["/GoalDataModule/position"] == 1
+    run_process(tmp_path / "parts", *options, "--ckpt_path=last")
+    assert_same_run(run_folder(tmp_path / "whole"), run_folder(tmp_path / "parts"))
+
+
+def test_a_checkpoint_of_another_number_of_workers_is_refused(tmp_path, workers, capsys):
+    assert fit(tmp_path, f"--ckpt_path={run_folder(workers)}") == 1
+    assert "a checkpoint of 2 workers, but this run has 1" in capsys.readouterr().err

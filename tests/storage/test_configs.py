@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+
+from mher_pl.errors import UserError
+from mher_pl.storage.configs import SHIPPED, find_config
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path, monkeypatch) -> Path:
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(path: str) -> Path:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).touch()
+    return Path(path)
+
+
+def test_a_name_is_that_of_a_config_of_the_package():
+    assert find_config("--config", "fetch", "", "algorithms") == SHIPPED / "fetch.yaml"
+    assert find_config("--config", "her", "", "algorithms") == SHIPPED / "algorithms" / "her.yaml"
+    assert find_config("SWEEP", "paper", "sweeps") == SHIPPED / "sweeps" / "paper.yaml"
+
+
+def test_a_name_is_looked_for_in_the_given_folders_alone():
+    with pytest.raises(UserError, match=r"SWEEP is 'fetch'; allowed: a YAML file, or one of the names .*paper"):
+        find_config("SWEEP", "fetch", "sweeps")
+
+
+def test_a_file_of_that_path_comes_first_then_the_working_folders_configs_then_those_beside_the_file():
+    beside = write("elsewhere/configs/fetch.yaml")
+    assert find_config("tasks", "fetch", "", beside=beside.parent) == beside
+    own = write("configs/fetch.yaml")
+    assert find_config("tasks", "fetch", "", beside=beside.parent) == own
+    path = write("fetch")
+    assert find_config("tasks", "fetch", "", beside=beside.parent) == path
+
+
+def test_a_folder_of_that_name_is_no_config():
+    Path("fetch").mkdir()
+    assert find_config("--config", "fetch", "") == SHIPPED / "fetch.yaml"
+
+
+def test_a_path_is_never_looked_for_among_the_configs():
+    for path in ("algorithms/her", "./fetch", "fetch.yaml"):
+        with pytest.raises(UserError, match=f"--config is '{path}'; allowed"):
+            find_config("--config", path, "", "algorithms")
+
+
+def test_an_unknown_name_is_one_line_with_all_names_there_are():
+    write("configs/algorithms/mine.yaml")
+    with pytest.raises(UserError, match=r"--config is 'fecth'; allowed: .*cher, .*fetch, .*mine, ") as error:
+        find_config("--config", "fecth", "", "algorithms")
+    assert "\n" not in str(error.value)
+    assert "paper" not in str(error.value)
