@@ -7,6 +7,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from mher_pl.storage.checkpoint import link_file
+from mher_pl.storage.writer import writer_of
 
 
 class RunCheckpoint(Checkpoint):
@@ -50,13 +51,13 @@ class RunCheckpoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save, and name the file the best where no epoch before had as high a success rate."""
-        if trainer.fast_dev_run:
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]  # Lightning sets it without declaring it
             return
         success_rate, previous = trainer.callback_metrics.get("eval/success_rate"), self.best
         if success_rate is not None and success_rate > self.best_success_rate:
             self.best, self.last_is_best = self.folder / f"best-epoch={trainer.current_epoch}.ckpt", True
             self.best_success_rate = float(success_rate)
-        files = trainer.strategy.checkpoint_io
+        files = writer_of(trainer)
         with files.beside_training():
             self.save(trainer)
             if self.best != previous and self._writes:

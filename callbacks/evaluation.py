@@ -7,6 +7,7 @@ from lightning import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from mher_pl.agent import Agent
+from mher_pl.data import data_of
 from mher_pl.envs import make_vec
 from mher_pl.errors import require, require_int
 from mher_pl.evaluate import Episodes, rollout
@@ -55,18 +56,20 @@ class Evaluation(Callback):
         metrics = self._mean_over_workers(trainer, metrics, len(outcome.success))
         pl_module.log_dict(metrics, logger=False)  # for other callbacks; Lightning would log against its own steps
         if trainer.state.fn == TrainerFn.FITTING:
-            trainer.datamodule.log_metrics(metrics | {"epoch": trainer.current_epoch})
+            data_of(trainer).log_metrics(metrics | {"epoch": trainer.current_epoch})
         elif trainer.is_global_zero:
             print(f"{self.episodes} episodes of {pl_module.task.env}")
             print("\n".join(f"  {name.removeprefix('eval/'):<16}{value:>9.3f}" for name, value in metrics.items()))
 
-    on_test_epoch_end = on_validation_epoch_end
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
+        """Evaluate and print the table."""
+        self.on_validation_epoch_end(trainer, pl_module)
 
     def evaluate(self, trainer: Trainer, pl_module: Agent) -> Episodes:
         """Run the episodes, or this worker's share of them."""
-        data = trainer.datamodule
-        seeds = np.random.SeedSequence([data.seed, data.env_steps, self.episodes]).generate_state(self.episodes)
-        seeds = seeds[trainer.global_rank :: trainer.world_size]
+        data = data_of(trainer)
+        sequence = np.random.SeedSequence([data.seed, data.env_steps, self.episodes])
+        seeds = sequence.generate_state(self.episodes).tolist()[trainer.global_rank :: trainer.world_size]
         if self.envs is None:
             self.envs = make_vec(data.task.env, num_envs=len(seeds), **data.env_kwargs)
         return rollout(pl_module.act, self.envs, data.task, seeds)
@@ -77,8 +80,8 @@ class Evaluation(Callback):
         if trainer.world_size == 1:
             return metrics
         sums = torch.tensor([*(value * episodes for value in metrics.values()), episodes], dtype=torch.float64)
-        *sums, episodes = trainer.strategy.reduce(sums.to(trainer.strategy.root_device), reduce_op="sum").tolist()
-        return dict(zip(metrics, (value / episodes for value in sums), strict=True))
+        *totals, count = trainer.strategy.reduce(sums.to(trainer.strategy.root_device), reduce_op="sum").tolist()
+        return dict(zip(metrics, (total / count for total in totals), strict=True))
 
     def teardown(self, trainer: Trainer, pl_module: Agent, stage: str) -> None:
         """Close the environments."""

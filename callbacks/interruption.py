@@ -13,7 +13,9 @@ from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.callbacks import Checkpoint
 
 from mher_pl.callbacks.checkpoint import RunCheckpoint
+from mher_pl.data import data_of
 from mher_pl.errors import Interrupted
+from mher_pl.storage.writer import writer_of
 
 
 @contextmanager
@@ -52,7 +54,7 @@ class Interruption(Callback):
         self._trainer, self.signum, self._deferring = trainer, None, False
         # Lightning puts its own handler before ours, which no setting prevents; it would start a collective operation
         # from inside the handler.
-        trainer._signal_connector._sigterm_notifier_fn = _do_nothing
+        trainer._signal_connector._sigterm_notifier_fn = lambda *_: None  # type: ignore[method-assign]
         signums = [signal.SIGINT, signal.SIGTERM]
         environment = trainer._accelerator_connector.cluster_environment  # strategies of one device show none
         if isinstance(environment, SLURMEnvironment) and environment.requeue_signal is not None:
@@ -104,7 +106,7 @@ class Interruption(Callback):
     def _stop(self, trainer: Trainer, path: Path | None) -> None:
         signum = self.signum or signal.SIGTERM
         where = "nothing is saved" if path is None else f"saved in {path}, continue with --ckpt_path last"
-        name, steps = signal.Signals(signum).name, trainer.datamodule.env_steps
+        name, steps = signal.Signals(signum).name, data_of(trainer).env_steps
         raise Interrupted(signum, f"interrupted by {name} after {steps} env steps; {where}")
 
     def save(self, trainer: Trainer) -> Path | None:
@@ -136,10 +138,6 @@ class SavedInterruption(Interruption, Checkpoint):
 
     def saved(self, trainer: Trainer) -> Path:
         """Return the path of the run's last checkpoint once it is written."""
-        trainer.strategy.checkpoint_io.wait()
+        writer_of(trainer).wait()
         trainer.strategy.barrier()  # a worker that ended before would have the first one killed while it writes
         return self.checkpoint.last
-
-
-def _do_nothing(signum: int, frame: FrameType | None) -> None:
-    """Handle a signal by nothing."""

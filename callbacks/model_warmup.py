@@ -3,6 +3,7 @@
 from lightning import Callback, Trainer
 
 from mher_pl.agent import Agent
+from mher_pl.data import data_of
 from mher_pl.errors import require_int, require_multiple
 
 
@@ -30,11 +31,11 @@ class ModelWarmup(Callback):
         Raises:
             UserError: it is no multiple of theirs.
         """
-        require_multiple("warmup.episodes", self.episodes, trainer.datamodule.num_envs)
+        require_multiple("warmup.episodes", self.episodes, data_of(trainer).num_envs)
 
     def on_train_start(self, trainer: Trainer, pl_module: Agent) -> None:
         """Warm up."""
-        data = trainer.datamodule
+        data = data_of(trainer)
         if len(data.replay) > 0:
             return
         for _ in range(0, self.episodes, data.num_envs):

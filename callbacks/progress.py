@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
 from mher_pl.agent import Agent
+from mher_pl.data import data_of
 
 
 class Progress(ProgressBar):
@@ -34,9 +35,9 @@ class Progress(ProgressBar):
         """Open the bar at the first episode, when the warm-up's steps are known; its total is then exact."""
         if self._bar is not None:
             return
-        data = trainer.datamodule
+        data = data_of(trainer)
         total = None
-        if trainer.max_epochs != -1:
+        if trainer.max_epochs is not None and trainer.max_epochs != -1:
             # The first episode, or that after a resume, is collected and counted already.
             left = (trainer.max_epochs - trainer.current_epoch) * data.episodes_per_epoch - data.position
             total = data.env_steps + left * data.task.horizon * trainer.world_size
@@ -52,14 +53,15 @@ class Progress(ProgressBar):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Agent, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Move the bar: a step is an episode."""
-        self._bar.update(trainer.datamodule.env_steps - self._bar.n)
+        assert self._bar is not None  # opened before the first episode
+        self._bar.update(data_of(trainer).env_steps - self._bar.n)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Show epoch and success rate."""
         if self._bar is not None and self._enabled:
             news = f"epoch {trainer.current_epoch + 1}{self._success(trainer)}{self.note}"
             if self._bar.disable:
-                print(f"{trainer.datamodule.env_steps} env steps, {news}", flush=True)
+                print(f"{data_of(trainer).env_steps} env steps, {news}", flush=True)
             else:
                 self._bar.set_postfix_str(news, refresh=False)  # shown with the next episode
 

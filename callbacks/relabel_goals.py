@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mher_pl.agent import Agent
 from mher_pl.callbacks.goal_picture import GoalPicture
+from mher_pl.data import data_of
 from mher_pl.errors import require_int
 
 
@@ -28,7 +29,7 @@ class RelabelGoalLogger(Callback):
         """Prepare the pictures, with room for all goals of the warm-up."""
         if self.every_n_epochs:
             self.picture = GoalPicture()
-            episodes = trainer.datamodule.replay.episodes
+            episodes = data_of(trainer).replay.episodes
             if len(episodes) > 0:
                 for key in ("achieved_goal", "desired_goal"):
                     self.picture.include(episodes[key].flatten(0, 1))
@@ -47,7 +48,7 @@ class RelabelGoalLogger(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Log the picture when it is due."""
-        data = trainer.datamodule
+        data = data_of(trainer)
         due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
         if due and pl_module.relabel is not None:
             # A generator of its own: looking at the run must not change it.

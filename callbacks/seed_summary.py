@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from time import sleep, time
+from typing import cast
 
 import numpy as np
 from lightning import LightningModule, Trainer
@@ -10,8 +11,11 @@ from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
 
 from mher_pl.callbacks.interruption import Interruption
+from mher_pl.callbacks.progress import Progress
+from mher_pl.data import data_of
 from mher_pl.errors import Interrupted
 from mher_pl.parallel.board import FAILED, FINISHED, RUNNING, SeedBoard, SeedRecord, launch_id, silent_for
+from mher_pl.parallel.seeds import SeedParallelStrategy
 
 POLL_S = 0.5
 
@@ -31,9 +35,12 @@ class SeedSummary(Callback):
             first seed's own end.
     """
 
+    strategy: SeedParallelStrategy  # it, the rank and the board: from `setup` on
+    rank: int
+    board: SeedBoard
+
     def __init__(self, folder: Path, seed: int, patience_s: float = 1800.0) -> None:
         self.folder, self.seed, self.patience_s = folder, seed, patience_s
-        self.board: SeedBoard | None = None
         self.logged = -1  # the last epoch whose summary is logged
         self._failures: dict[int, str] = {}  # by rank, why it is out
         self._started = False
@@ -42,10 +49,10 @@ class SeedSummary(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Begin this seed's file; only the first seed shows a progress bar."""
-        strategy = trainer.strategy
-        self.rank = strategy.seed_rank
-        launch = launch_id(strategy.cluster_environment)
-        self.board = SeedBoard(self.folder, self.seed - self.rank, strategy.seeds, launch)
+        self.strategy = cast(SeedParallelStrategy, trainer.strategy)
+        self.rank = self.strategy.seed_rank
+        launch = launch_id(self.strategy.cluster_environment)
+        self.board = SeedBoard(self.folder, self.seed - self.rank, self.strategy.seeds, launch)
         if self.rank > 0 and trainer.progress_bar_callback is not None:
             trainer.progress_bar_callback.disable()
 
@@ -57,7 +64,7 @@ class SeedSummary(Callback):
         """Tell this seed's success rate, and log what all have reached."""
         success = trainer.callback_metrics.get("eval/success_rate")
         if success is not None:
-            self.board.report(self.rank, trainer.current_epoch, trainer.datamodule.env_steps, float(success))
+            self.board.report(self.rank, trainer.current_epoch, data_of(trainer).env_steps, float(success))
         if self.rank == 0:
             self._log(trainer)
 
@@ -71,14 +78,15 @@ class SeedSummary(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Tell that this seed failed; see the others through where its end would take them along."""
-        if self.board is None or isinstance(exception, Interrupted | KeyboardInterrupt):
+        before_setup = not hasattr(self, "board")
+        if before_setup or isinstance(exception, Interrupted | KeyboardInterrupt):
             return
         reason = f"{type(exception).__name__}: {(str(exception).splitlines() or [''])[0]}"
         self._start(0)
         self.board.end(self.rank, FAILED, reason)
         self._drop(self.rank, reason)
         # A cluster's launcher kills all processes of a job once one of them has failed: this one fails last.
-        if self.rank == 0 or not isinstance(trainer.strategy.cluster_environment, LightningEnvironment):
+        if self.rank == 0 or not isinstance(self.strategy.cluster_environment, LightningEnvironment):
             self._wait(trainer)
 
     def state_dict(self) -> dict[str, int]:
@@ -101,7 +109,8 @@ class SeedSummary(Callback):
     def _wait(self, trainer: Trainer) -> None:
         """Log as the others go on, until all have ended."""
         self._ended = time()
-        interruption = next((c for c in trainer.callbacks if isinstance(c, Interruption)), None)
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+        interruption = next((c for c in callbacks if isinstance(c, Interruption)), None)
         while True:
             records = self._log(trainer) if self.rank == 0 else self._read(trainer)
             if all(record.state != RUNNING for rank, record in records.items() if rank not in self._failures):
@@ -112,7 +121,7 @@ class SeedSummary(Callback):
 
     def _read(self, trainer: Trainer) -> dict[int, SeedRecord]:
         """Read all records, and take out the seeds that failed, died or fell silent."""
-        exit_codes = trainer.strategy.launcher.exit_codes()
+        exit_codes = self.strategy.launcher.exit_codes()
         records = {}
         for rank in range(self.board.seeds):
             code = exit_codes.get(rank)  # asked for first: what a process told before its end is then in its file
@@ -135,17 +144,18 @@ class SeedSummary(Callback):
     def _log(self, trainer: Trainer) -> dict[int, SeedRecord]:
         """Log every further epoch that all living seeds have reached."""
         records = self._read(trainer)
-        while True:
-            epoch = min((e for record in records.values() for e in record.rates if e > self.logged), default=None)
-            reached = [record.rates[epoch] for record in records.values() if epoch in record.rates]
-            if not reached or any(epoch not in r.rates for rank, r in records.items() if rank not in self._failures):
+        while further := [epoch for record in records.values() for epoch in record.rates if epoch > self.logged]:
+            epoch = min(further)
+            if any(epoch not in r.rates for rank, r in records.items() if rank not in self._failures):
                 break
+            reached = [record.rates[epoch] for record in records.values() if epoch in record.rates]
             q25, median, q75 = np.quantile([rate for _, rate in reached], [0.25, 0.5, 0.75])
             metrics = {"success_median": median, "success_q25": q25, "success_q75": q75, "count": len(reached)}
             for logger in trainer.loggers:
                 logger.log_metrics({f"seeds/{key}": float(value) for key, value in metrics.items()}, step=reached[0][0])
             self.logged = epoch
             self._latest = f"{len(reached)} seeds after epoch {epoch + 1}: {median:.2f} [{q25:.2f}, {q75:.2f}]"
-        if trainer.progress_bar_callback is not None:
-            trainer.progress_bar_callback.note = self._latest and f", {self._latest}"
+        bar = trainer.progress_bar_callback
+        if isinstance(bar, Progress):
+            bar.note = self._latest and f", {self._latest}"
         return records

@@ -6,6 +6,7 @@ from typing import Any
 from lightning import Callback, Trainer
 
 from mher_pl.agent import Agent
+from mher_pl.data import data_of
 
 
 class Timing(Callback):
@@ -19,12 +20,6 @@ class Timing(Callback):
     def __init__(self) -> None:
         self.wall_before = 0.0  # seconds of the run before this process, when it was resumed
         self.seconds = dict.fromkeys(("collect", "update", "evaluate"), 0.0)
-
-    def _lap(self, phase: str | None) -> None:
-        now = perf_counter()
-        if phase is not None:
-            self.seconds[phase] += now - self._last
-        self._last = now
 
     def setup(self, trainer: Trainer, pl_module: Agent, stage: str) -> None:
         """Start the clock."""
@@ -55,9 +50,15 @@ class Timing(Callback):
         now = perf_counter()
         other = now - self._epoch_start - sum(self.seconds.values())
         metrics = {f"time/{phase}": seconds for phase, seconds in self.seconds.items()}
-        trainer.datamodule.log_metrics(metrics | {"time/other": other, "time/wall": self.wall})
+        data_of(trainer).log_metrics(metrics | {"time/other": other, "time/wall": self.wall})
         self.seconds = dict.fromkeys(self.seconds, 0.0)
         self._epoch_start = now
+
+    def _lap(self, phase: str | None) -> None:
+        now = perf_counter()
+        if phase is not None:
+            self.seconds[phase] += now - self._last
+        self._last = now
 
     @property
     def wall(self) -> float:

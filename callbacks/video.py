@@ -9,6 +9,7 @@ from lightning import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from mher_pl.agent import Agent
+from mher_pl.data import data_of
 from mher_pl.envs import make
 from mher_pl.errors import UserError, require_int
 from mher_pl.storage.folder import require_writable
@@ -38,11 +39,13 @@ class Video(Callback):
             UserError: the environment cannot be drawn here, or the folder not be written.
         """
         if trainer.is_global_zero:
-            self.frames(pl_module, trainer.datamodule.env_kwargs, episodes=1, steps=1)
+            self.frames(pl_module, data_of(trainer).env_kwargs, episodes=1, steps=1)
             if self.folder is not None:
                 require_writable(Path(self.folder), "video.folder")
 
-    on_test_start = on_fit_start
+    def on_test_start(self, trainer: Trainer, pl_module: Agent) -> None:
+        """Draw a frame and make the folder, as before `fit`."""
+        self.on_fit_start(trainer, pl_module)
 
     def on_test_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Record."""
@@ -52,11 +55,13 @@ class Video(Callback):
         if trainer.state.fn == TrainerFn.TESTING and trainer.ckpt_path is not None:
             run_folder = Path(trainer.ckpt_path).parent.parent
         path = Path(self.folder or run_folder) / "video.mp4"
-        frames = self.frames(pl_module, trainer.datamodule.env_kwargs, self.episodes, pl_module.task.horizon)
+        frames = self.frames(pl_module, data_of(trainer).env_kwargs, self.episodes, pl_module.task.horizon)
         imageio.imwrite(path, frames, fps=self.fps, macro_block_size=2)
         print(f"video {path}")
 
-    on_train_end = on_test_end
+    def on_train_end(self, trainer: Trainer, pl_module: Agent) -> None:
+        """Record."""
+        self.on_test_end(trainer, pl_module)
 
     @staticmethod
     def frames(agent: Agent, env_kwargs: dict, episodes: int, steps: int) -> np.ndarray:
@@ -70,7 +75,7 @@ class Video(Callback):
                 for _ in range(steps):
                     if ended:
                         break
-                    frames.append(env.render())
+                    frames.append(np.asarray(env.render()))
                     state, goal = (
                         torch.as_tensor(observation[key], dtype=torch.float32)
                         for key in ("observation", "desired_goal")

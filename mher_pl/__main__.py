@@ -1,8 +1,9 @@
 """Command line: `python -m mher_pl COMMAND ...`."""
 
+import os
 import sys
 
-from mher_pl.errors import Interrupted, NonFiniteError, SeedsFailed, UserError
+from mher_pl.errors import EnvironmentFailed, Interrupted, NonFiniteError, SeedsFailed, UserError
 
 USAGE = """\
 usage: python -m mher_pl COMMAND [options]
@@ -32,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
         print(USAGE, end="")
         return 0 if argv else 2
     command, *rest = argv
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # the console script finds a user's modules where `python -m` does
     try:
         # Imported late: `--help` and a usage error need none of torch.
         if command in ("fit", "validate", "test"):
@@ -48,12 +51,12 @@ def main(argv: list[str] | None = None) -> int:
             from mher_pl import policy
 
             return policy.main(rest)
-    except (UserError, NonFiniteError, SeedsFailed) as error:
+    except (UserError, NonFiniteError, EnvironmentFailed, SeedsFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except Interrupted as error:
         print(error.message, file=sys.stderr)
-        return error.code
+        return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from inspect import signature
 from typing import Any, cast
 
 import torch
@@ -74,8 +75,8 @@ class Agent(LightningModule, ABC):
     @property
     def parts(self) -> dict[str, Part]:
         """The parts that the method is composed of, by their names in the config."""
-        attributes = vars(self) | dict(self.named_children())
-        return {name: value for name, value in attributes.items() if isinstance(value, Part)}
+        settings = {name: getattr(self, name, None) for name in signature(type(self).__init__).parameters}
+        return {name: value for name, value in settings.items() if isinstance(value, Part)}
 
     @property
     def data(self) -> Any:

@@ -23,6 +23,11 @@ class EnvironmentFailed(RuntimeError):
     def __init__(self, place: str, error: Exception) -> None:
         text = " ".join(str(error).split())[:150]
         super().__init__(f"the environment failed in {place} ({type(error).__name__}: {text})")
+        self.advice = ""  # how to go on
+
+    def __str__(self) -> str:
+        """Return what failed and how to go on."""
+        return super().__str__() + self.advice
 
 
 class SeedsFailed(RuntimeError):
@@ -33,8 +38,8 @@ class Interrupted(SystemExit):
     """A run that a signal ended in good order; the exit code is 128 + the signal's number, as shells have it."""
 
     def __init__(self, signum: int, message: str) -> None:
-        super().__init__(128 + signum)
-        self.message = message
+        self.exit_code, self.message = 128 + signum, message
+        super().__init__(self.exit_code)
 
 
 class OneLineParser(argparse.ArgumentParser):

@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import mher_pl
 from mher_pl.errors import UserError
 
 GRACE_S = 60.0  # between asking a fit to save and stop, and killing it
@@ -138,7 +138,7 @@ class RayEngine:
         here = (
             {} if os.environ.get("RAY_ADDRESS") else {"address": "local", "num_cpus": jobs, "include_dashboard": False}
         )
-        root = str(Path(mher_pl.__file__).resolve().parent.parent)  # the workers find a clone that is not installed too
+        root = str(Path(__file__).resolve().parents[2])  # the workers find a clone that is not installed too
         paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": {"PYTHONPATH": paths}}, **here)
         self._task = ray.remote(num_cpus=1, max_retries=0)(run_job)
@@ -171,4 +171,4 @@ class RayEngine:
         self._ray.shutdown()
 
 
-ENGINES: dict[str, type[Engine]] = {"local": LocalEngine, "ray": RayEngine}
+ENGINES: dict[str, Callable[[int], Engine]] = {"local": LocalEngine, "ray": RayEngine}

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 # A method looks the same in every panel of every figure. Colours: Okabe and Ito's, told apart with every form of
@@ -74,7 +75,7 @@ def draw_curves(tasks: Mapping[str, Mapping[str, Curve]]) -> Figure:
     for panel in axes.flat[len(tasks) :]:
         panel.set_visible(False)
 
-    handles = {}
+    handles: dict[str, Artist] = {}
     for panel in axes.flat:
         handles |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
     names = [*known, *others]

@@ -195,7 +195,7 @@ def _draw(groups: Groups, path: Path) -> None:
 def _print_tables(summary: list[SummaryRow], overall: list[OverallRow]) -> None:
     header = ("algorithm", "seeds", "median", "IQM [95 % interval]", "area", "steps to 95 %")
     for task in dict.fromkeys(row.task for row in summary):
-        rows = [
+        rows: list[tuple[str, ...]] = [
             (
                 row.algorithm,
                 str(row.seeds),

@@ -1,6 +1,7 @@
 """Runs as they lie on disk: where they are, and the learning curve each of them recorded."""
 
 import math
+import re
 from dataclasses import dataclass
 from os import walk
 from pathlib import Path
@@ -84,7 +85,7 @@ def read_run(folder: Path) -> Run:
 
 def task_name(data: dict[str, Any]) -> str:
     """Name the task of a `data` section: its id without the namespace, and whatever else its environment was given."""
-    name = data["env"].rpartition("/")[2]
+    name = re.split("[/:]", data["env"])[-1]
     changed = {key: value for key, value in (data.get("env_kwargs") or {}).items() if key != "max_episode_steps"}
     text = ", ".join(f"{key}={_plain(value)}" for key, value in sorted(changed.items()))
     return f"{name} ({text})" if text else name
@@ -168,8 +169,8 @@ def _number_epochs(points: dict[int, _Point], trainer: dict[str, Any]) -> list[C
     """
     max_epochs, every = trainer["max_epochs"], trainer.get("check_val_every_n_epoch") or 1
     expected = list(range(every, max_epochs + 1, every))
-    epochs = [None if point.epoch is None else round(point.epoch) + 1 for point in points.values()]
-    if None in epochs or len(set(epochs)) < len(epochs):
+    epochs = [round(point.epoch) + 1 for point in points.values() if point.epoch is not None]
+    if len(set(epochs)) < len(points):
         epochs = [every * number for number in range(1, len(points) + 1)]
     curve = [
         CurvePoint(epoch, steps, point.success_rate, point.wall_s)

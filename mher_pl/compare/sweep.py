@@ -32,7 +32,8 @@ def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> in
     Returns:
         The exit code: 0, 1 if a cell failed, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    total, before, failed, began = finished + len(cells), finished, [], time.monotonic()
+    total, before, began = finished + len(cells), finished, time.monotonic()
+    failed: list[tuple[Cell, str]] = []  # and why
     events = threading.Lock()  # one line per event, and the count on it is that of the event
 
     def print_event(event: str, cell: Cell, text: str = "") -> None:
@@ -75,7 +76,7 @@ def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> in
             engine.stop()
             threads.shutdown()
             print(f"stopped: {finished} of {total} cells are finished; the same command goes on from here", flush=True)
-            return interruption.code
+            return interruption.exit_code
     for cell, reason in failed:
         print(f"failed: {cell.name}  {reason}  (log: {cell.log})", file=sys.stderr)
     return 1 if failed else 0

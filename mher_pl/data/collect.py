@@ -80,6 +80,12 @@ class EpisodeEnv(EnvBase):
         """Whether the episodes of all copies have ended."""
         return self.steps > 0 and bool(self.envs.ended.all())
 
+    @property
+    def running(self) -> str:
+        """The running episodes, in words."""
+        last = self.episode + len(self.no) - 1
+        return f"training episode {last}" if last == self.episode else f"training episodes {self.episode} to {last}"
+
     def step_and_maybe_reset(self, step: TensorDictBase) -> tuple[TensorDictBase, TensorDictBase]:
         """Return the step with what came `next`, and what the next step begins with: a new episode after the last."""
         following = self._step(step)
@@ -91,9 +97,9 @@ class EpisodeEnv(EnvBase):
             try:
                 self.observation, reward, _, _, info = self.envs.step(step["action"].numpy())
             except gym.error.InvalidAction as error:
-                raise NonFiniteError(f"action of training episode {self.episode} is NaN or infinite") from error
+                raise NonFiniteError(f"action of {self.running} is NaN or infinite") from error
             except Exception as error:
-                raise EnvironmentFailed(f"training episode {self.episode}, step {self.steps}", error) from error
+                raise EnvironmentFailed(f"{self.running}, step {self.steps}", error) from error
             self.goals.append((self.observation["achieved_goal"], self.observation["desired_goal"], reward))
             self.is_success = info["is_success"]
         self.steps += 1
@@ -111,7 +117,7 @@ class EpisodeEnv(EnvBase):
         try:
             self.observation, _ = self.envs.reset(seed=seeds)
         except Exception as error:
-            raise EnvironmentFailed(f"the reset of training episode {self.episode}", error) from error
+            raise EnvironmentFailed(f"the reset of {self.running}", error) from error
         self.steps = 0
         self.goals: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = []  # achieved, desired, reward by step
         self.first_goal = self.observation["desired_goal"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from lightning import Trainer
+from lightning.fabric.plugins.environments import ClusterEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only as fabric_rank_zero_only
 from lightning.pytorch.strategies import ParallelStrategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
@@ -18,7 +19,7 @@ from torch import Tensor
 class SeedLauncher(_SubprocessScriptLauncher):  # private, and the only one that starts the program again
     """Starts one process a seed on this node, and lets each end in its own time and its own way.
 
-    Lightning's launcher kills all processes when one fails; here the others go on, and `wait` tells how each ended.
+    Lightning's launcher kills all processes when one fails; here the others go on.
     """
 
     def launch(self, function: Callable, *args: Any, trainer: Trainer | None = None, **kwargs: Any) -> Any:
@@ -34,11 +35,10 @@ class SeedLauncher(_SubprocessScriptLauncher):  # private, and the only one that
         first = self.cluster_environment.node_rank() * self.num_processes + 1
         return {first + index: process.poll() for index, process in enumerate(self.procs)}
 
-    def wait(self) -> dict[int, int]:
-        """Wait for the processes started here and return their exit codes by global rank."""
+    def wait(self) -> None:
+        """Wait for the processes started here."""
         for process in self.procs:
             process.wait()
-        return self.exit_codes()
 
 
 class SeedParallelStrategy(ParallelStrategy):
@@ -49,6 +49,11 @@ class SeedParallelStrategy(ParallelStrategy):
     """
 
     strategy_name = "seed_parallel"
+    # Lightning sets these before it calls anything below; its own types allow for None.
+    cluster_environment: ClusterEnvironment
+    parallel_devices: list[torch.device]
+    launcher: SeedLauncher
+    model: torch.nn.Module
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -64,7 +69,7 @@ class SeedParallelStrategy(ParallelStrategy):
         environment.set_global_rank(environment.node_rank() * devices + environment.local_rank())
         environment.set_world_size(self.num_nodes * devices)
         self.seed_rank, self.seeds = environment.global_rank(), environment.world_size()
-        rank_zero_only.rank = fabric_rank_zero_only.rank = 0
+        rank_zero_only.rank = fabric_rank_zero_only.rank = 0  # type: ignore[attr-defined]  # an attribute of a function
 
     @property
     def root_device(self) -> torch.device:

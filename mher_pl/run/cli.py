@@ -3,9 +3,10 @@
 import atexit
 import os
 import re
+import traceback
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 from lightning import LightningModule, Trainer, seed_everything
@@ -29,7 +30,7 @@ from mher_pl.callbacks import (
     ended_by_signals,
 )
 from mher_pl.data import GoalDataModule
-from mher_pl.errors import SeedsFailed, UserError, require, require_int
+from mher_pl.errors import EnvironmentFailed, SeedsFailed, UserError, require, require_int
 from mher_pl.parallel.cluster import global_rank
 from mher_pl.parallel.ddp import WorkerStrategy
 from mher_pl.parallel.seeds import SeedParallelStrategy
@@ -77,6 +78,8 @@ class MherCLI(LightningCLI):
 
     def __init__(self, args: list[str] | None = None, run: bool = True) -> None:
         self.command = args[0] if args else None
+        self.folder: Path | None = None  # of the run, where one is trained
+        self.resumed = self.continued = self.writes = False
         super().__init__(
             model_class=Agent,
             datamodule_class=GoalDataModule,
@@ -174,13 +177,15 @@ class MherCLI(LightningCLI):
         require_trainer_settings(config)
         self.model.configure_model()  # parts that do not fit together are refused before anything is written
         kwargs["plugins"] = [*as_list(config["plugins"]), PlainCheckpointIO()]
-        self.folder, self.resumed, self.continued, self.writes = None, False, False, False
         callbacks: list[Callback] = [Timing()]
         if self.subcommand in (None, "fit"):
-            kwargs |= self._claim_folder(config)
+            # Of data-parallel workers the first one logs and saves for all, the others only read.
+            self.writes = self.seed_parallel or global_rank(config["devices"]) == 0
+            folder = self.folder = self._find_folder(config)
+            kwargs |= self._output(config, folder) if self.writes else {"logger": False}
             if self.seed_parallel:
                 seed = self.of_command(self.config).seed_everything
-                self.seed_summary = SeedSummary(self.folder.parent / "seeds", seed)
+                self.seed_summary = SeedSummary(folder.parent / "seeds", seed)
                 callbacks.append(self.seed_summary)
         else:
             kwargs["logger"] = False
@@ -205,26 +210,20 @@ class MherCLI(LightningCLI):
             remove_if_empty(self.folder)
             raise
 
-    def _claim_folder(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Choose the run's folder, and where it goes on from; return the trainer's arguments that follow."""
-        if not self.seed_parallel and global_rank(config["devices"]) > 0:
-            # A data-parallel worker: the first one logs and saves for all, so this one only reads.
-            self._find_checkpoint(config, claim=False)
-            return {"logger": False}
-        self._find_checkpoint(config, claim=True)
-        self.writes = True
-        atexit.register(remove_if_empty, self.folder)  # where `load` built what was never trained
-        arguments: dict[str, Any] = {"default_root_dir": str(self.folder)}
+    def _output(self, config: dict[str, Any], folder: Path) -> dict[str, Any]:
+        """Return the arguments of a trainer that writes into `folder`."""
+        atexit.register(remove_if_empty, folder)  # where `load` built what was never trained
+        arguments: dict[str, Any] = {"default_root_dir": str(folder)}
         if config["logger"] is None:
             # What an interrupted run logged after the checkpoint is hidden.
             purge_step = self.env_steps + 1 if self.continued else None
             arguments["logger"] = TensorBoardLogger(
-                self.folder, name="", version="", default_hp_metric=False, purge_step=purge_step
+                folder, name="", version="", default_hp_metric=False, purge_step=purge_step
             )
         return arguments
 
-    def _find_checkpoint(self, config: dict[str, Any], claim: bool) -> None:
-        """Set the run's `folder`, `env_steps` so far, and the checkpoint it starts from.
+    def _find_folder(self, config: dict[str, Any]) -> Path:
+        """Return the run's folder; set its `env_steps` so far, and the checkpoint it starts from.
 
         `continued` says that the folder is that of an earlier start of the run, `resumed` that it had a checkpoint.
 
@@ -235,13 +234,13 @@ class MherCLI(LightningCLI):
         root = require_writable(Path(config["default_root_dir"] or "runs"), "trainer.default_root_dir")
         folders = RunFolders(root, self.datamodule.task.env, options.algorithm, options.seed_everything)
         path = options.ckpt_path if self.subcommand == "fit" else None
-        self.env_steps, checkpoint = -1, None
+        self.env_steps, folder, checkpoint = -1, None, None
         if path == "last":
-            self.folder, checkpoint = folders.latest()
+            folder, checkpoint = folders.latest()
         elif path is not None:
             checkpoint = checkpoint_file(path)
-            self.folder = folders.owner(checkpoint)
-        self.continued = self.folder is not None
+            folder = folders.owner(checkpoint)
+        self.continued = folder is not None
         self.resumed = self.continued and checkpoint is not None
         if checkpoint is not None:
             saved = read_checkpoint(checkpoint, mmap=True)
@@ -252,19 +251,28 @@ class MherCLI(LightningCLI):
             self.datamodule.require_own(saved[type(self.datamodule).__name__])
         if path is not None:
             options.ckpt_path = None if checkpoint is None else str(checkpoint)
-        if self.folder is None:
-            self.folder = folders.claim() if claim else folders.folder(folders.newest() + 1)
+        if folder is None:
+            folder = folders.claim() if self.writes else folders.folder(folders.newest() + 1)
+        return folder
 
     def _run_subcommand(self, subcommand: str) -> None:  # no public method encloses all of a command, errors included
         """Run it; while it trains, nobody else writes into the run's folder."""
-        with sole_writer(self.folder) if self.writes else nullcontext():
-            super()._run_subcommand(subcommand)
+        folder = self.folder if self.writes else None
+        with nullcontext() if folder is None else sole_writer(folder):
+            try:
+                super()._run_subcommand(subcommand)
+            except EnvironmentFailed as error:
+                if folder is not None:
+                    path = folder / "environment_error.txt"
+                    path.write_text("".join(traceback.format_exception(error)))
+                    error.advice = f"; the traceback is in {path}, and --ckpt_path last goes on"
+                raise
 
     def before_fit(self) -> None:
         """Log the hyperparameters beside the success rate that they led to; name those that a resumed run changes."""
         settings = dict(flatten({section: self.config_dump[section] for section in SETTINGS}))
         if self.resumed:
-            for change in changed_settings(self.folder, settings) if self.writes else []:
+            for change in changed_settings(self.folder, settings) if self.folder is not None and self.writes else []:
                 print(f"this run goes on with another setting: {change}")
             return
         parameters = {
@@ -284,10 +292,11 @@ class MherCLI(LightningCLI):
             SeedsFailed: with the seeds and why.
         """
         if self.seed_parallel:
-            self.trainer.strategy.launcher.wait()
+            strategy = cast(SeedParallelStrategy, self.trainer.strategy)
+            strategy.launcher.wait()
             if failures := self.seed_summary.failures():
                 reasons = ", ".join(f"seed {seed} ({reason})" for seed, reason in failures.items())
-                raise SeedsFailed(f"{len(failures)} of {self.trainer.strategy.seeds} seeds failed: {reasons}")
+                raise SeedsFailed(f"{len(failures)} of {strategy.seeds} seeds failed: {reasons}")
 
 
 def require_trainer_settings(config: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ class RunFolders:
     @property
     def parent(self) -> Path:
         """The folder of all seeds."""
-        return self.root / self.env.split("/")[-1] / self.algorithm
+        return self.root / re.split("[/:]", self.env)[-1] / self.algorithm
 
     def folder(self, number: int) -> Path:
         """Return the folder of the `number`-th run, from 1."""

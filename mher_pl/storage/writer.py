@@ -5,9 +5,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from lightning import Trainer
 from lightning.fabric.plugins import CheckpointIO
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
@@ -85,6 +86,11 @@ class PlainCheckpointIO(CheckpointIO):
         """Read a checkpoint to the CPU; whatever the caller says, nothing but plain data is loaded."""
         self.wait()
         return read_checkpoint(path, mmap=True)
+
+
+def writer_of(trainer: Trainer) -> PlainCheckpointIO:
+    """Return the writer of a trainer that the command line built, for which Lightning has no type."""
+    return cast(PlainCheckpointIO, trainer.strategy.checkpoint_io)
 
 
 def _call_all(tasks: list[Callable[[], None]]) -> None:

@@ -68,8 +68,11 @@ def test_the_policy_is_evaluated_without_exploration(build, monkeypatch):
         cli.trainer, cli.model
     )
     assert len(seen) == 100, "one policy call a step for all episodes"
-    step = outcome.observations[1] - outcome.observations[0]
-    expected = act(outcome.observations[0], outcome.desired_goals[0])
-    moved_freely = (outcome.observations[1].abs() < 5.0).all(dim=1)
+    observations, goals, actions = (
+        rows.view(100, 3, 2) for rows in (outcome.observations, outcome.desired_goals, outcome.actions)
+    )
+    step = observations[1] - observations[0]
+    expected = act(observations[0], goals[0])
+    moved_freely = (observations[1].abs() < 5.0).all(dim=1)
     assert torch.allclose(step[moved_freely], expected[moved_freely], atol=1e-5)
-    assert torch.equal(outcome.actions[0], expected)
+    assert torch.equal(actions[0], expected)

@@ -68,7 +68,7 @@ def alone(env: str, number: int, actions: np.ndarray, **env_kwargs) -> list[tupl
 def test_episodes_equal_the_raw_environment_step_by_step(env: str, num_envs: int):
     collect = collector(env, num_envs=num_envs, action=0.5, noise=0.5)
     lengths, horizon = set(), collect.task.horizon
-    for first in range(0, 8, num_envs):
+    for first in range(0, 8 if horizon < 100 else 2, num_envs):
         for number, episode in enumerate(collect.next().unbind(0), start=first):
             shown = alone(env, number, episode["action"].numpy())
             length = len(shown) - 1
@@ -152,10 +152,12 @@ def test_a_restored_collector_continues_with_the_next_episode(env: str, num_envs
 
 
 def test_it_notes_whether_episodes_end_at_their_goals():
-    ends, falls, plain, tenths = (collector(f"goal_tasks:{name}-v0") for name in ("Ends", "Falls", "Plain", "Tenths"))
+    ends, falls, plain, tenths = (
+        collector(f"goal_tasks:{name}-v0", action=0.5, noise=0.5) for name in ("Ends", "Falls", "Plain", "Tenths")
+    )
     for collect, expected in ((ends, True), (falls, False), (plain, False), (tenths, True)):
         assert not collect.task.ends_at_goal
-        episodes = torch.cat([collect.next(random=True) for _ in range(15)])
+        episodes = torch.cat([collect.next() for _ in range(15)])
         assert (episodes["length"] < 12).any() == (collect is not plain)
         assert collect.task.ends_at_goal == expected
         assert episodes["failed"].any() == (collect is falls)
@@ -188,29 +190,28 @@ def test_a_reward_that_rounding_alone_makes_another_is_none():
     assert edge.count(np.float32(0.2)) > 0, "steps at the very edge of the goal were among them"
 
 
+@pytest.mark.filterwarnings("ignore:.*(not within the observation space|NaN value)")  # Gymnasium's own
 @pytest.mark.parametrize(
     ("num_envs", "env"), [(1, "mher_pl/Point2DLarge-v1"), (2, "mher_pl/Point2DLarge-v1"), (1, "goal_tasks:Plain-v0")]
 )
 def test_a_non_finite_action_stops_with_the_place(num_envs: int, env: str):
     collect = collector(env, action=float("nan"), random=0.0, num_envs=num_envs)
-    with pytest.raises(NonFiniteError, match=r"of training episode 0 is NaN or infinite"):
+    with pytest.raises(NonFiniteError, match=r"of training episodes? 0( to 1)? is NaN or infinite"):
         collect.next()
 
 
+@pytest.mark.filterwarnings("ignore:.*ERROR")  # what Gymnasium says of a process's error
 @pytest.mark.parametrize("num_envs", [1, 2])
-@pytest.mark.parametrize("step", [0, 5])
-def test_an_environment_that_fails_is_named_with_episode_and_step(num_envs: int, step: int):
+@pytest.mark.parametrize(("step", "place"), [(0, "the reset of {}"), (5, "{}, step 4")])
+def test_an_environment_that_fails_is_named_with_episode_and_step(num_envs: int, step: int, place: str):
     collect = collector("goal_tasks:Breaks-v0", num_envs=num_envs, episode=9, step=step)
-    place = f"the reset of training episode {{}}" if step == 0 else f"training episode {{}}, step {step - 1}"
     with pytest.raises(EnvironmentFailed) as failed:
-        for _ in range(20):
-            collect.next()
-    first = collect.env.episode
-    assert (
-        str(failed.value)
-        == f"the environment failed in {place.format(first)} (RuntimeError: the simulator lost its mind)"
-    )
+        torch.stack([collect.next() for _ in range(20)])
+    number = collect.env.episode
+    assert number > 0
+    assert number % num_envs == 0
+    running = f"training episode {number}" if num_envs == 1 else f"training episodes {number} to {number + 1}"
+    reason = "RuntimeError: the simulator lost its mind"
+    assert str(failed.value) == f"the environment failed in {place.format(running)} ({reason})"
     assert isinstance(failed.value.__cause__, RuntimeError)
-    assert first > 0
-    assert first % num_envs == 0
     collect.close()

@@ -1,0 +1,74 @@
+import pytest
+import torch
+from tensordict import TensorDict
+
+from mher_pl.data.module import without_padding
+from mher_pl.errors import UserError
+from mher_pl.exploration import NoisyActor
+
+TINY = {
+    "data.env": "goal_tasks:Ends-v0",
+    "data.env_kwargs": "{}",
+    "data.batch_size": 16,
+    "data.batches_per_episode": 3,
+    "model.init_args.hidden_sizes": "[8]",
+    "model.init_args.critic.init_args.hidden_sizes": "[8]",
+    "relabel_goals.every_n_epochs": 0,
+}
+
+
+class Watched(NoisyActor):
+    """Keeps how many rows it was asked for, and in which kind of episode."""
+
+    def __init__(self) -> None:
+        super().__init__(noise=0.2, random_action_probability=0.3)
+        self.asked: list[tuple[int, bool]] = []
+
+    def __call__(self, act, observation, goal, action_size, generator, random):
+        self.asked.append((len(observation), random))
+        return super().__call__(act, observation, goal, action_size, generator, random)
+
+
+@pytest.mark.parametrize("num_envs", [1, 2])
+def test_an_epoch_has_its_episodes_and_batches_however_many_environments_collect_them(build, num_envs: int):
+    settings = {"data.num_envs": num_envs, "data.episodes_per_epoch": 6, "warmup.episodes": 4}
+    run = build("point2d", "algorithms/her", **TINY | settings)
+    data, steps = run.datamodule, []
+    data.exploration = watched = Watched()
+    training_step = run.model.training_step
+    run.model.training_step = lambda batches, batch_idx: steps.append(len(batches)) or training_step(batches, batch_idx)
+    run.trainer.fit(run.model, data)
+    assert steps == [3 * num_envs] * (6 // num_envs)
+    assert run.trainer.global_step == 18
+    assert data.episodes == len(data.replay) == 10
+    assert data.env_steps == int(data.replay.episodes["length"].sum()) < 10 * data.task.horizon
+    assert {rows for rows, _ in watched.asked[1:]} == {num_envs}
+    kinds = [random for _, random in watched.asked]
+    assert kinds.index(True) < kinds.index(False, kinds.index(True)), "random episodes come first"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"data.num_envs": 0}, "data.num_envs is 0; allowed: an integer of at least 1"),
+        ({"data.num_envs": 4}, "data.episodes_per_epoch is 6; allowed: a multiple of data.num_envs, 4"),
+        ({"data.num_envs": 3, "warmup.episodes": 4}, "warmup.episodes is 4; allowed: a multiple of data.num_envs, 3"),
+    ],
+)
+def test_numbers_of_environments_that_do_not_fit_are_refused(build, settings: dict, message: str):
+    with pytest.raises(UserError, match=message):  # noqa: PT012  (some are refused when it begins to train)
+        run = build("point2d", "algorithms/her", **TINY | {"data.episodes_per_epoch": 6} | settings)
+        run.trainer.fit(run.model, run.datamodule)
+
+
+def test_without_padding_an_episode_has_the_steps_that_were_taken_and_the_state_after_them():
+    time = torch.arange(6.0).unsqueeze(1)
+    vectors = {"observation": time, "achieved_goal": time, "desired_goal": time[:-1], "action": time[:-1]}
+    flags = {"length": torch.tensor(3), "failed": torch.tensor(True)}
+    taken = without_padding(TensorDict(vectors | flags))
+    assert {key: value.flatten().tolist() for key, value in taken.items()} == {
+        "observation": [0.0, 1.0, 2.0, 3.0],
+        "achieved_goal": [0.0, 1.0, 2.0, 3.0],
+        "desired_goal": [0.0, 1.0, 2.0],
+        "action": [0.0, 1.0, 2.0],
+    }
