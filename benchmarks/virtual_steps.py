@@ -23,7 +23,7 @@ from mher_pl.run.api import load
 
 ROOT = Path(__file__).parents[1]
 STEPS = 0, 1, 2, 3, 5, 8
-FIRST_SEED = 1000  # not among those that the README's curves are made with
+FIRST_SEED = 1000  # not among those that the curves of docs/results.md are made with
 EPOCHS = 5
 EPISODES = 200  # of each evaluation
 STRIDES = 0.1, 0.3, 1.0

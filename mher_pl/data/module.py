@@ -160,7 +160,7 @@ class GoalDataModule(LightningDataModule):
     test_dataloader = val_dataloader
 
     def log_metrics(self, metrics: dict[str, float]) -> None:
-        """Log metrics against environment steps, warm-up included; Lightning's own step counts episodes."""
+        """Log metrics against environment steps, warm-up included; `global_step` counts updates."""
         for logger in self.running.loggers:
             logger.log_metrics(metrics, step=self.env_steps)
 
