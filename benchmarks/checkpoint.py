@@ -17,7 +17,6 @@ from time import perf_counter
 
 import torch
 from output import Report
-from tensordict import TensorDict
 
 from mher_pl.data import GoalDataModule
 from mher_pl.data.replay import EpisodeReplay
@@ -86,12 +85,10 @@ def load_replay(path: Path, data: GoalDataModule) -> None:
 
 
 def fill(data: GoalDataModule, transitions: int) -> None:
-    """Fill the replay with random episodes."""
-    episodes = transitions // data.task.horizon - len(data.replay)
-    example = data.replay.episodes[:1]
-    filling = {key: torch.randn(episodes, *value.shape[1:]) for key, value in example.items()}
-    for episode in TensorDict(filling, batch_size=[episodes]):
-        data.replay.add(episode)
+    """Fill the replay with random episodes, each as long as the one that is there."""
+    example = data.replay.episodes[0].clone()
+    for _ in range(transitions // data.task.horizon - len(data.replay)):
+        data.replay.add(example.apply(lambda value: torch.randn_like(value) if value.is_floating_point() else value))
 
 
 def write(path: Path, content: bytes) -> None:

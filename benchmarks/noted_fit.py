@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mher_pl.__main__ import main
-from mher_pl.data.collect import SeededEpisodes
+from mher_pl.envs.episodes import WholeEpisodes
 from mher_pl.mher import MHER
 
 
@@ -38,7 +38,7 @@ def peak_mb() -> float:
 if __name__ == "__main__":
     path, *args = sys.argv[1:]
     notes: dict[str, float] = {}
-    note_first_call(notes, "first_step", SeededEpisodes, "step")
+    note_first_call(notes, "first_step", WholeEpisodes, "step")
     note_first_call(notes, "first_training_step", MHER, "training_step")
     code = main(args)
     Path(path).write_text(json.dumps(notes | {"peak_mb": peak_mb()}))

@@ -99,8 +99,10 @@ def replays() -> Iterator[tuple[int, Callable]]:
             {
                 "observation": torch.randn(episodes, HORIZON + 1, 10),
                 "achieved_goal": torch.randn(episodes, HORIZON + 1, 3),
-                "desired_goal": torch.randn(episodes, 3),
+                "desired_goal": torch.randn(episodes, HORIZON, 3),
                 "action": torch.randn(episodes, HORIZON, 4),
+                "length": torch.full((episodes,), HORIZON),
+                "failed": torch.zeros(episodes, dtype=torch.bool),
             },
             batch_size=[episodes],
         )

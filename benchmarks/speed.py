@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import partial
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -29,7 +30,6 @@ from updates import BareUpdate, Learner, on_device, peer
 
 from mher_pl.callbacks import Evaluation, ModelWarmup, RelabelGoalLogger, RunCheckpoint
 from mher_pl.data import Collected, GoalDataModule
-from mher_pl.data.collect import SeededEpisodes
 from mher_pl.envs import make, make_vec
 from mher_pl.exploration import NoisyActor
 from mher_pl.mher import MHER
@@ -154,11 +154,12 @@ def collector_adds(learner: Learner, budget: float) -> dict[str, float]:
     agent, data = learner.agent, learner.data
     task, kwargs = agent.task, data.env_kwargs
     source, exploration = Collected(), NoisyActor(noise=0.0, random_action_probability=0.0)
-    source.open(task, kwargs, exploration, agent.act, seed=0)
-    env = SeededEpisodes(make(task.env, **kwargs), seed=0)
+    source.open(task, kwargs, 1, exploration, agent.act, seed=0)
+    env, numbers = make(task.env, **kwargs), count()
 
     def bare() -> None:
-        observation, _ = env.reset()
+        seed = np.random.SeedSequence([0, next(numbers)]).generate_state(1)[0]  # as the collector's
+        observation, _ = env.reset(seed=int(seed))
         for _ in range(task.horizon):
             state, goal = (
                 torch.as_tensor(observation[key], dtype=torch.float32) for key in ("observation", "desired_goal")

@@ -99,8 +99,8 @@ class Slide(GoalTask):
         return np.where(within(self.radius, achieved, desired), at_goal, away).astype(np.float32)
 
     def judge(self, reward):
-        reached, failed = reward > np.mean(self.rewards), self.edge and bool((np.abs(self.at) == 1.0).any())
-        return reward - self.cost, failed or (self.ends and reached), reached
+        reached, failed = bool(reward > np.mean(self.rewards)), self.edge and bool((np.abs(self.at) == 1.0).any())
+        return self.rewards[reached] - self.cost, failed or (self.ends and reached), reached
 
 
 class Stricter(gym.Wrapper):

@@ -85,7 +85,7 @@ def test_exploration_noise_is_added_and_clipped():
 def test_no_virtual_action_is_imitated_and_no_gradient_leaks():
     agent, source = make_agent(imitation_weight=3.0), rollouts()
     batch = source(relabelled(20, Future(1.0), agent), agent, generator())
-    assert not batch["relabelled"].any()
+    assert not batch["imitated"].any()
     assert not any(value.requires_grad for value in batch.values(include_nested=True, leaves_only=True))
 
 

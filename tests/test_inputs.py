@@ -1,16 +1,18 @@
+import pytest
 import torch
 from tensordict import TensorDict
 
-from mher_pl.inputs import Inputs
+from mher_pl.errors import UserError
+from mher_pl.inputs import Inputs, RelativeGoals
 from mher_pl.normalizer import Normalizer
-from mher_pl.task import Shape
+from mher_pl.task import Shape, Task
 
 STATE, GOAL = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[8.0, 9.0]])
 
 
 def make_inputs(desired_goal_indices: tuple[int, ...]) -> Inputs:
     inputs = Inputs(min_std=1e-4, clip=5.0)
-    inputs.build(Shape("none", 3, 2, 2, desired_goal_indices))
+    inputs.build(Shape("none", 3, 2, 2, None, desired_goal_indices))
     return inputs
 
 
@@ -41,3 +43,20 @@ def test_statistics_are_of_every_state_under_the_goal_achieved_next_and_under_th
     rows = torch.tensor([[0, 1, 2, 22, 23], [3, 4, 5, 24, 25], [0, 1, 2, 50, 60], [3, 4, 5, 70, 80.0]])
     assert torch.allclose(inputs.normalizer.mean, rows.mean(dim=0))
     assert torch.allclose(inputs.normalizer.std, rows.std(dim=0, correction=0))
+
+
+class TestRelativeGoals:
+    def make(self) -> RelativeGoals:
+        inputs = RelativeGoals(min_std=1e-4, clip=5.0)
+        inputs.build(Shape("none", 3, 2, 2, goal_indices=(2, 0)))
+        return inputs
+
+    def test_show_the_way_from_the_achieved_goal(self):
+        inputs = self.make()
+        assert inputs.join(STATE, GOAL).tolist() == [[1.0, 2.0, 3.0, 8.0, 9.0, 5.0, 8.0]]
+        assert inputs.size == 7
+
+    def test_are_refused_where_observations_do_not_show_the_achieved_goal(self):
+        task = Task("none", 10, 3, 2, 2, None, lambda achieved, desired, info: achieved[:, 0])
+        with pytest.raises(UserError, match=r"model\.inputs is RelativeGoals, but the achieved goal of none is no"):
+            RelativeGoals(1e-4, 5.0).check(task)

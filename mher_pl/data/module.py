@@ -133,7 +133,11 @@ class GoalDataModule(LightningDataModule):
     def collect(self, random: bool = False) -> None:
         """Get an episode of each environment, of random actions if `random`, store it and show it to the agent."""
         agent = self.agent
-        for episode in self.source.next(random).unbind(0):
+        episodes = self.source.next(random)
+        # All workers learn alike from the first end at a goal on, whichever of them saw it.
+        seen = torch.tensor(int(self.task.ends_at_goal), device=agent.device)
+        self.task.ends_at_goal = bool(agent.sum_over_workers(seen))
+        for episode in episodes.unbind(0):
             length, is_success = int(episode["length"]), episode.pop("is_success")
             steps = torch.tensor(length, device=agent.device)
             self.env_steps += int(agent.sum_over_workers(steps))

@@ -42,6 +42,7 @@ def test_an_epoch_has_its_episodes_and_batches_however_many_environments_collect
     assert run.trainer.global_step == 18
     assert data.episodes == len(data.replay) == 10
     assert data.env_steps == int(data.replay.episodes["length"].sum()) < 10 * data.task.horizon
+    assert run.model.inputs.normalizer.sums[0, 0] == 2 * data.env_steps, "no padding is among the statistics"
     assert {rows for rows, _ in watched.asked[1:]} == {num_envs}
     kinds = [random for _, random in watched.asked]
     assert kinds.index(True) < kinds.index(False, kinds.index(True)), "random episodes come first"

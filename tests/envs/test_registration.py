@@ -129,3 +129,57 @@ def test_actions_of_other_bounds_are_rescaled_and_success_is_read_off_a_sparse_r
     assert info["is_success"] == 0.0
     *_, info = env.step(np.float32([0.5]))
     assert info["is_success"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("task", "taken"),
+    [
+        ("Integers", {-1.0: 0, -0.9: 0, -0.8: 1, 0.0: 4, 0.1: 4, 0.2: 5, 1.0: 8}),
+        ("Ternary", {-1.0: -1, -0.6: -1, -0.4: 0, 0.4: 0, 0.6: 1, 1.0: 1}),
+        ("Uneven", {-1.0: 0.0, 0.5: 0.75, 1.0: 1.0}),
+    ],
+)
+def test_an_action_is_rescaled_to_the_tasks_own_bounds_and_to_the_nearest_integer_of_integers(task, taken):
+    env = mher_pl.make(f"goal_tasks:{task}-v0")
+    assert env.action_space == spaces.Box(-1.0, 1.0, (2,), env.action_space.dtype)
+    given = []
+    env.unwrapped.move = lambda action: given.append(action[0]) or setattr(env.unwrapped, "cost", 0.0)
+    env.reset(seed=0)
+    for action in taken:
+        env.step(np.full(2, action, dtype=np.float32))
+    assert given == pytest.approx(list(taken.values()), abs=1e-6)
+
+
+@pytest.mark.parametrize("task", ["Unbounded", "HalfBounded"])
+def test_actions_without_bounds_are_refused(task):
+    with pytest.raises(error.Error, match=rf"{task}-v0 has actions without bounds.*; allowed: a wrapper"):
+        mher_pl.make(f"goal_tasks:{task}-v0")
+
+
+@pytest.mark.parametrize("steps", [0, -1, 2.5, True])
+def test_episodes_of_no_steps_are_refused(steps):
+    for make in (mher_pl.make, mher_pl.make_vec):
+        for task in ("mher_pl/Point2DLarge-v1", "goal_tasks:Plain-v0"):
+            with pytest.raises(error.Error, match=f"max_episode_steps is {steps}; allowed: an integer of at least 1"):
+                make(task, max_episode_steps=steps)
+
+
+def test_success_of_a_task_that_tells_none_is_read_off_its_reward_also_from_batches_alone():
+    env = mher_pl.make("goal_tasks:BatchOnly-v0")
+    env.reset(seed=0)
+    for _ in range(12):
+        _, reward, _, _, info = env.step(np.sign(env.unwrapped.goal - env.unwrapped.at).astype(np.float32))
+        assert info["is_success"] == (reward == 0.0)
+    assert info["is_success"] == 1.0
+
+
+def test_processes_step_the_same_episodes():
+    one, other = (mher_pl.make_vec("goal_tasks:Plain-v0", num_envs=2, processes=flag) for flag in (False, True))
+    assert type(other).__name__ == "AsyncVectorEnv"
+    for envs in (one, other):
+        envs.reset(seed=[3, 4])
+    actions = np.float32([[0.5, 0.5], [-0.5, 0.5]])
+    shown, also_shown = (envs.step(actions)[0] for envs in (one, other))
+    for key, values in shown.items():
+        np.testing.assert_array_equal(values, also_shown[key])
+    other.close()
