@@ -106,29 +106,32 @@ class EnsembleDynamics(DynamicsModel):
 
     def predict(self, state: Tensor, action: Tensor) -> Tensor:
         """Return the next states [B, state]: the mean of the members."""
-        return state + self.change_normalizer.inverse(self.changes(state, action).mean(dim=0))
-
-    def changes(self, state: Tensor, action: Tensor) -> Tensor:
-        """Return each member's normalised change of state [E, B, state]."""
         inputs = self.input_normalizer(torch.cat([state, action], dim=-1))
-        return self.networks(inputs.expand(self.members, -1, -1))
+        changes = self.networks(inputs.expand(self.members, -1, -1))  # [E, B, state]
+        return state + self.change_normalizer.inverse(changes.mean(dim=0))
 
-    def loss(self, batch: TensorDict) -> tuple[Tensor, dict[str, Tensor]]:
+    def examples(self, batch: TensorDict) -> tuple[Tensor, Tensor]:
+        """Return normalised inputs [B, state + action] and changes of state [B, state]."""
+        state = self.task.state(batch["observation"], batch["achieved_goal"])
+        next_state = self.task.state(batch["next", "observation"], batch["next", "achieved_goal"])
+        inputs = self.input_normalizer(torch.cat([state, batch["action"]], dim=-1))
+        return inputs, self.change_normalizer(next_state - state)
+
+    def loss(self, examples: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the members' mean absolute errors on the normalised change of state, summed; their mean is logged.
 
         Eq. 4 has the squared error; the authors' program, and we, the absolute one. Summed over the members, so that
         each has the gradient it would have alone; what keeps them different is their initial weights.
         """
-        state = self.task.state(batch["observation"], batch["achieved_goal"])
-        next_state = self.task.state(batch["next", "observation"], batch["next", "achieved_goal"])
-        change = self.change_normalizer(next_state - state)  # [B, state]
-        predicted = self.changes(state, batch["action"])  # [E, B, state]
+        inputs, change = examples
+        predicted = self.networks(inputs.expand(self.members, -1, -1))  # [E, B, state]
         loss = self.members * F.l1_loss(predicted, change.expand_as(predicted))
         return loss, {"train/model_loss": loss / self.members}
 
-    def clip_gradients(self, *_: Any) -> None:
+    def clip_gradients(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         """Scale each member's gradient down to `max_grad_norm`."""
-        gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
+        parameters = optimizer.param_groups[0]["params"]  # a list, where `self.parameters()` walks the modules
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         norms = [torch.linalg.vector_norm(gradient, dim=(1, 2)) for gradient in gradients]  # of [E]
         norm = torch.stack(norms).norm(dim=0)  # [E]
         scale = (self.max_grad_norm / norm).clamp_max(1.0)  # 1 also where there is no gradient

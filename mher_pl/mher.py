@@ -127,22 +127,18 @@ class MHER(Agent):
     def fit_dynamics(self, batch: TensorDict) -> None:
         """Update the dynamics model with the batch (line 8)."""
         if self.dynamics is not None and self.dynamics.updates_per_batch > 0:
+            examples = self.dynamics.examples(batch)
             for _ in range(self.dynamics.updates_per_batch):
-                metrics = self.update_dynamics(batch)
+                loss, metrics = self.dynamics.loss(examples)  # Eq. 4
+                self.minimize({"dynamics": loss})
             self.track(metrics)
-
-    def update_dynamics(self, batch: TensorDict) -> dict[str, Tensor]:
-        """Take a gradient step of the dynamics model (Eq. 4) and return what is to be logged of it."""
-        assert self.dynamics is not None
-        loss, metrics = self.dynamics.loss(batch)
-        self.minimize({"dynamics": loss})
-        return metrics
 
     def warm_up(self, batches: Iterator[TensorDict]) -> None:
         """Fit the dynamics model (line 3)."""
         if self.dynamics is not None:
             for batch in batches:
-                self.update_dynamics(batch)
+                loss, _ = self.dynamics.loss(self.dynamics.examples(batch))
+                self.minimize({"dynamics": loss})
 
     def critic_loss(self, batch: TensorDict) -> Tensor:
         """Mean squared TD error (Eq. 7); rewards lie in [-1, 0], so values in [-1 / (1 - gamma), 0]."""

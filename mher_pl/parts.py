@@ -63,8 +63,12 @@ class DynamicsModel(Part, nn.Module, ABC):
         """Return the next states [B, state] after actions [B, action] in states [B, state]."""
 
     @abstractmethod
-    def loss(self, batch: TensorDict) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss [] of a replayed batch to minimise, and scalars to log."""
+    def examples(self, batch: TensorDict) -> Any:
+        """Return what the model learns from a replayed batch, prepared once for several gradient steps."""
+
+    @abstractmethod
+    def loss(self, examples: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss [] of `examples` to minimise, and scalars to log."""
 
     @abstractmethod
     def observe(self, state: Tensor, action: Tensor, next_state: Tensor, reduce: Callable[[Tensor], Tensor]) -> None:

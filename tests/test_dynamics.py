@@ -57,7 +57,7 @@ def test_the_loss_is_the_members_summed_mean_absolute_error_of_the_normalised_ch
     for layer in dynamics.networks.layers:
         layer.weight.data.zero_()  # every member predicts no change at all, that is the mean one
     change = dynamics.change_normalizer(batch["next", "observation"] - batch["observation"])
-    loss, metrics = dynamics.loss(batch)
+    loss, metrics = dynamics.loss(dynamics.examples(batch))
     assert loss.item() == pytest.approx(3 * change.abs().mean().item())
     assert metrics["train/model_loss"].item() == pytest.approx(change.abs().mean().item())
 
@@ -69,7 +69,7 @@ def test_it_learns_the_change_of_state():
     before = (dynamics.predict(batch["observation"], batch["action"]) - batch["next", "observation"]).abs().mean()
     for _ in range(200):
         optimizer.zero_grad()
-        dynamics.loss(batch)[0].backward()
+        dynamics.loss(dynamics.examples(batch))[0].backward()
         optimizer.step()
     after = (dynamics.predict(batch["observation"], batch["action"]) - batch["next", "observation"]).abs().mean()
     assert after < 0.1 * before
@@ -80,16 +80,16 @@ def test_members_start_and_stay_different():
     first = dynamics.networks.layers[0].weight
     assert not torch.equal(first[0], first[1])
     batch = transitions(16)
-    observed(dynamics, batch).loss(batch)[0].backward()
+    observed(dynamics, batch).loss(dynamics.examples(batch))[0].backward()
     assert not torch.equal(first.grad[0], first.grad[1])
 
 
 def test_each_members_gradient_is_clipped_to_the_norm():
     dynamics = make(max_grad_norm=0.01)
     batch = transitions(16)
-    observed(dynamics, batch).loss(batch)[0].backward()
+    observed(dynamics, batch).loss(dynamics.examples(batch))[0].backward()
     raw = [parameter.grad.clone() for parameter in dynamics.parameters()]
-    dynamics.clip_gradients()
+    dynamics.clip_gradients(dynamics.make_optimizer())
     for member in range(3):
         norm = torch.cat([p.grad[member].flatten() for p in dynamics.parameters()]).norm()
         assert norm.item() == pytest.approx(0.01, rel=1e-4)
@@ -103,7 +103,7 @@ def test_the_optimiser_clips_before_it_steps():
     dynamics.clip_gradients = lambda *args: clipped.append(1)
     optimizer = dynamics.make_optimizer()
     batch = transitions(16)
-    observed(dynamics, batch).loss(batch)[0].backward()
+    observed(dynamics, batch).loss(dynamics.examples(batch))[0].backward()
     optimizer.step()
     assert clipped == [1]
 
@@ -111,9 +111,9 @@ def test_the_optimiser_clips_before_it_steps():
 def test_a_small_gradient_is_left_alone():
     dynamics = make(max_grad_norm=1e6)
     batch = transitions(16)
-    observed(dynamics, batch).loss(batch)[0].backward()
+    observed(dynamics, batch).loss(dynamics.examples(batch))[0].backward()
     raw = [parameter.grad.clone() for parameter in dynamics.parameters()]
-    dynamics.clip_gradients()
+    dynamics.clip_gradients(dynamics.make_optimizer())
     assert all(torch.equal(p.grad, gradient) for p, gradient in zip(dynamics.parameters(), raw, strict=True))
 
 

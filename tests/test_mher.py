@@ -141,8 +141,8 @@ class TestTrainingStep:
 
     def test_fits_the_model_on_the_batch_as_replayed(self, build):
         seen, cli = [], build("point2d", "algorithms/mbpo_her", **TINY)
-        loss = cli.model.dynamics.loss
-        cli.model.dynamics.loss = lambda batch: seen.append(batch) or loss(batch)
+        examples = cli.model.dynamics.examples
+        cli.model.dynamics.examples = lambda batch: seen.append(batch) or examples(batch)
         cli.trainer.fit(cli.model, cli.datamodule)
         states = cli.datamodule.replay.episodes["observation"].flatten(0, 1)
         for batch in seen:

@@ -55,7 +55,11 @@ class Shift(DynamicsModel):
         """Have nothing to learn."""
         return torch.optim.SGD([nn.Parameter(torch.zeros(()))])
 
-    def loss(self, batch: TensorDict) -> tuple[Tensor, dict[str, Tensor]]:
+    def examples(self, batch: TensorDict) -> TensorDict:
+        """Have nothing to learn."""
+        return batch
+
+    def loss(self, examples: TensorDict) -> tuple[Tensor, dict[str, Tensor]]:
         """Have nothing to learn."""
         raise NotImplementedError
 

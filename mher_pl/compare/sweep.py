@@ -83,7 +83,7 @@ def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> in
 
 
 def _environment(jobs: int) -> dict[str, str]:
-    """Return what a fit's environment adds: one thread each where several run at once, more collapse (docs/speed.md)."""
+    """Return what a fit's environment adds: one thread each where several run at once, more collapse."""
     return {"PYTHONUNBUFFERED": "1"} | ({"OMP_NUM_THREADS": "1"} if jobs > 1 else {})
 
 
