@@ -51,10 +51,10 @@ class NoisyActor(Exploration):
     ) -> Tensor:
         """Return actions [N, action] in [-1, 1]."""
         draws = torch.rand(len(observation), action_size + 1, generator=generator)
-        uniform = 2.0 * draws[:, 1:] - 1.0  # [N, action]
-        blind = draws[:, 0] < self.random_action_probability  # [N]
-        if random or blind.all():
-            return uniform
-        action = act(observation, goal)
+        blind = draws[:, 0] < self.random_action_probability  # [N] take a uniform action
+        rows = blind.tolist()
+        if random or all(rows):
+            return 2.0 * draws[:, 1:] - 1.0
+        action = act(observation, goal)  # [N, action]
         action = (action + self.noise * torch.randn(action.shape, generator=generator)).clamp(-1.0, 1.0)
-        return torch.where(blind.unsqueeze(-1), uniform, action)
+        return torch.where(blind.unsqueeze(-1), 2.0 * draws[:, 1:] - 1.0, action) if any(rows) else action

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import gymnasium as gym
@@ -48,6 +48,16 @@ class FinishedEpisodes:
             require_same_rewards(task.env, f"training episode {self.number + copy}", task.compute_reward, *taken)
 
 
+@dataclass
+class RunningEpisodes:
+    """What was seen of N episodes so far, in the environment's own types."""
+
+    achieved: list[NDArray[Any]] = field(default_factory=list)  # [N, goal] after each step
+    desired: list[NDArray[Any]] = field(default_factory=list)  # [N, goal] at the reset and after each step
+    rewards: list[NDArray[Any]] = field(default_factory=list)  # [N] of each step
+    steps: int = 0  # also those in which all copies stood still
+
+
 class EpisodeEnv(EnvBase):
     """N copies of a goal environment for TorchRL, one episode after another in each, their vectors as float32.
 
@@ -64,7 +74,7 @@ class EpisodeEnv(EnvBase):
         super().__init__(batch_size=[envs.num_envs])
         self.envs, self.horizon, self.seed = WholeEpisodes(envs), horizon, seed
         self.episode = 0  # number of the first copy's episode
-        self.steps = 0  # of the running episodes
+        self.running = RunningEpisodes()
         count = envs.num_envs
         space = cast(gym.spaces.Dict, envs.single_observation_space)
         vectors = {key: Unbounded((count, *(space[key].shape or ()))) for key in GOAL_KEYS}
@@ -76,12 +86,7 @@ class EpisodeEnv(EnvBase):
         self.no, self.yes = torch.zeros(count, 1, dtype=torch.bool), torch.ones(count, 1, dtype=torch.bool)
 
     @property
-    def standing_still(self) -> bool:
-        """Whether the episodes of all copies have ended."""
-        return self.steps > 0 and bool(self.envs.ended.all())
-
-    @property
-    def running(self) -> str:
+    def place(self) -> str:
         """The running episodes, in words."""
         last = self.episode + len(self.no) - 1
         return f"training episode {last}" if last == self.episode else f"training episodes {self.episode} to {last}"
@@ -89,25 +94,27 @@ class EpisodeEnv(EnvBase):
     def step_and_maybe_reset(self, step: TensorDictBase) -> tuple[TensorDictBase, TensorDictBase]:
         """Return the step with what came `next`, and what the next step begins with: a new episode after the last."""
         following = self._step(step)
-        begins_with = self._reset() if self.steps == self.horizon else following.exclude("reward")
+        begins_with = self._reset() if self.running.steps == self.horizon else following.exclude("reward")
         return step.set("next", following), begins_with
 
     def _step(self, step: TensorDictBase) -> TensorDictBase:
-        if not self.standing_still:
+        running = self.running
+        if not self.envs.all_ended:
             try:
-                self.observation, reward, _, _, info = self.envs.step(step["action"].numpy())
+                observation, reward, *_ = self.envs.step(step["action"].numpy())
             except gym.error.InvalidAction as error:
-                raise NonFiniteError(f"action of {self.running} is NaN or infinite") from error
+                raise NonFiniteError(f"action of {self.place} is NaN or infinite") from error
             except Exception as error:
-                raise EnvironmentFailed(f"{self.running}, step {self.steps}", error) from error
-            self.goals.append((self.observation["achieved_goal"], self.observation["desired_goal"], reward))
-            self.is_success = info["is_success"]
-        self.steps += 1
-        following = self._state(self.yes if self.steps == self.horizon else self.no)
-        return following.set("reward", torch.from_numpy(self.goals[-1][2].astype(np.float32)).unsqueeze(-1))
+                raise EnvironmentFailed(f"{self.place}, step {running.steps}", error) from error
+            running.achieved.append(observation["achieved_goal"])
+            running.desired.append(observation["desired_goal"])
+            running.rewards.append(reward)
+        running.steps += 1
+        following = self._state(self.yes if running.steps == self.horizon else self.no)
+        return following.set("reward", torch.from_numpy(running.rewards[-1].astype(np.float32)).unsqueeze(-1))
 
     def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDictBase:
-        if self.steps > 0:
+        if self.running.steps > 0:
             self.finished = self._finish()
             self.episode += len(self.no)
         numbers = range(self.episode, self.episode + len(self.no))
@@ -115,25 +122,27 @@ class EpisodeEnv(EnvBase):
             int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0]) for number in numbers
         ]
         try:
-            self.observation, _ = self.envs.reset(seed=seeds)
+            observation, _ = self.envs.reset(seed=seeds)
         except Exception as error:
-            raise EnvironmentFailed(f"the reset of {self.running}", error) from error
-        self.steps = 0
-        self.goals: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]] = []  # achieved, desired, reward by step
-        self.first_goal = self.observation["desired_goal"]
+            raise EnvironmentFailed(f"the reset of {self.place}", error) from error
+        self.running = RunningEpisodes(desired=[observation["desired_goal"]])
         return self._state(self.no)
 
     def _finish(self) -> FinishedEpisodes:
         """Note what TorchRL's frames do not tell of the episodes that have ended, in the environment's own types."""
-        achieved, desired, rewards = (np.stack(values) for values in zip(*self.goals, strict=True))
-        under = np.concatenate([self.first_goal[None], desired[:-1]])  # the goals that were acted for
-        ends = self.envs
+        running, ends = self.running, self.envs
         return FinishedEpisodes(
-            self.episode, achieved, under, rewards, ends.lengths, ends.terminated, np.asarray(self.is_success, bool)
+            self.episode,
+            np.stack(running.achieved),
+            np.stack(running.desired[:-1]),  # the goals that were acted for
+            np.stack(running.rewards),
+            ends.lengths,
+            ends.terminated,
+            ends.is_success,
         )
 
     def _state(self, done: torch.Tensor) -> TensorDict:
-        state = {key: torch.from_numpy(np.array(self.observation[key], dtype=np.float32)) for key in GOAL_KEYS}
+        state = {key: torch.from_numpy(np.array(self.envs.observation[key], dtype=np.float32)) for key in GOAL_KEYS}
         flags = {"done": done, "terminated": self.no, "truncated": done}
         return TensorDict(state | flags, batch_size=self.batch_size)
 
@@ -153,7 +162,7 @@ class ExploringPolicy(nn.Module):
         super().__init__()
         self.exploration, self.generator = exploration, generator
         self.act = act  # a bound method, so that the agent is no submodule that the collector would copy
-        self.standing_still = lambda: env.standing_still  # likewise
+        self.standing_still = lambda: env.envs.all_ended  # likewise
         self.nothing = torch.zeros(env.action_spec.shape)  # [N, action]
         self.random = False
 
