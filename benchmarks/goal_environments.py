@@ -4,8 +4,8 @@
     python benchmarks/goal_environments.py [--only PREFIX]
 
 Each id goes through inspection, one epoch of HER and of MHER with tiny networks, evaluation, and a resume for a second
-epoch, in a process of its own. Results go to `benchmarks/results/goal_environments.json` and, as a table, between the
-marks in `docs/tasks.md`. About an hour on one core.
+epoch. Results go to `benchmarks/results/goal_environments.json` and, as a table, between the
+marks in `docs/tasks.md`. About half an hour on one core.
 """
 
 import argparse
@@ -39,7 +39,8 @@ TINY = {
     "trainer.enable_progress_bar": False,
     "data.env_kwargs": "{}",
 }
-LIMIT_S = 600  # of one id
+PER_PROCESS = 8  # ids, for a process takes seconds to start
+LIMIT_S = 600  # of one process
 
 
 def ids() -> list[str]:
@@ -100,6 +101,19 @@ def train(env: str, method: str) -> dict[str, Any]:
     return {"steps_per_s": round(speed), "ends": ends or min(lengths) < horizon}
 
 
+def in_process(names: list[str]) -> list[dict[str, Any]]:
+    """Try environments out in a process of their own; one that kills it is told by what it said last."""
+    command = [sys.executable, __file__, "--ids", ",".join(names)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    rows = [json.loads(line) for line in re.findall(r"^RESULT (.*)$", process.stdout, re.MULTILINE)]
+    if len(rows) < len(names):
+        killer, *rest = names[len(rows) :]
+        rows.append({"id": killer, "failed": (process.stderr.strip().splitlines() or [""])[-1]})
+        rows += in_process(rest) if rest else []
+    return rows
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the rows as Markdown: what trains by its id, then what is refused by its reason."""
     lines = [
@@ -128,20 +142,18 @@ def main() -> None:
     """Try all ids out, one process after the other."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="beginning of the ids to try; the others keep their results")
-    parser.add_argument("--id", help="try this one in this process and print the result")
+    parser.add_argument("--ids", help="try these in this process and print the results")
     arguments = parser.parse_args()
-    if arguments.id:
-        print("RESULT " + json.dumps(try_out(arguments.id)))
+    if arguments.ids:
+        for name in arguments.ids.split(","):
+            print("RESULT " + json.dumps(try_out(name)), flush=True)
         return
     rows = {row["id"]: row for row in json.loads(RESULTS.read_text())} if RESULTS.is_file() else {}
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    for name in [name for name in ids() if name.startswith(arguments.only)]:
-        command = [sys.executable, __file__, "--id", name]
-        process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False)
-        found = re.search(r"^RESULT (.*)$", process.stdout, re.MULTILINE)
-        last = (process.stderr.strip().splitlines() or [""])[-1]
-        rows[name] = json.loads(found[1]) if found else {"id": name, "failed": last}
-        print(name, rows[name].get("refused") or rows[name].get("failed") or "trains", flush=True)
+    names = [name for name in ids() if name.startswith(arguments.only)]
+    for batch in (names[start : start + PER_PROCESS] for start in range(0, len(names), PER_PROCESS)):
+        for row in in_process(batch):
+            rows[row["id"]] = row
+            print(row["id"], row.get("refused") or row.get("failed") or "trains", flush=True)
         RESULTS.write_text(json.dumps([rows[key] for key in sorted(rows)], indent=1) + "\n")
     failed = [row["id"] for row in rows.values() if "failed" in row]
     text = DOCS.read_text()

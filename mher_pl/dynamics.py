@@ -135,4 +135,5 @@ class EnsembleDynamics(DynamicsModel):
         norms = [torch.linalg.vector_norm(gradient, dim=(1, 2)) for gradient in gradients]  # of [E]
         norm = torch.stack(norms).norm(dim=0)  # [E]
         scale = (self.max_grad_norm / norm).clamp_max(1.0)  # 1 also where there is no gradient
+        # Private, and what torch's own clipping uses; that one knows no members.
         torch._foreach_mul_(gradients, [scale.view(-1, 1, 1)] * len(gradients))

@@ -173,6 +173,7 @@ class MHER(Agent):
         """Move the target networks towards the trained ones: target = polyak x target + (1 - polyak) x trained."""
         trained: list[Tensor] = [*self.actor.parameters(), *self.critic.parameters()]
         targets: list[Tensor] = [*self.actor_target.parameters(), *self.critic_target.parameters()]
+        # Private, and what torch's own optimisers use: one call for all, where one for each takes as long as a layer.
         torch._foreach_lerp_(targets, trained, 1.0 - self.polyak)
 
     @torch.inference_mode()

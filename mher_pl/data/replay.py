@@ -48,6 +48,7 @@ class EpisodeReplay:
     @property
     def newest(self) -> int:
         """Index of the episode that was stored last."""
+        # The writer's place is private; its public `dumps` and `loads` go through a file.
         return (self.buffer.writer._cursor - 1) % self.buffer.storage.max_size
 
     def sample(self, size: int) -> TensorDict:
