@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import BayesianGaussianMixture
 from tensordict import TensorDict
 from torch import Tensor
 
 from mher_pl.errors import require_int, require_probability
 from mher_pl.sampler.base import Sampler
+
+if TYPE_CHECKING:
+    from sklearn.mixture import BayesianGaussianMixture
 
 
 class MaximumEntropy(Sampler):
@@ -56,6 +57,8 @@ class MaximumEntropy(Sampler):
 
     def fit(self, paths: np.ndarray) -> None:
         """Fit the mixture to the paths [N, (T + 1) x goal] of all stored episodes and rate them."""
+        from sklearn.exceptions import ConvergenceWarning
+
         # The number of episodes seeds the fit: the same in a resumed run.
         self.mixture = self._new_mixture(random_state=self.seen)
         with warnings.catch_warnings():
@@ -105,6 +108,9 @@ class MaximumEntropy(Sampler):
         self.rank()
 
     def _new_mixture(self, random_state: int | None = None) -> BayesianGaussianMixture:
+        # scikit-learn takes most of a second to import: only where a mixture is fitted.
+        from sklearn.mixture import BayesianGaussianMixture
+
         # A symmetric Dirichlet prior, as the authors' program has; scikit-learn's default is another.
         return BayesianGaussianMixture(
             n_components=self.components,
