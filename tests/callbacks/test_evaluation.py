@@ -48,6 +48,20 @@ def test_workers_means_are_joined_by_the_number_of_their_episodes():
     assert joined == pytest.approx({"eval/success_rate": 5 / 8, "eval/return": -68 / 8})
 
 
+def test_every_evaluation_runs_new_episodes_which_run_seed_and_environment_steps_decide(trained):
+    evaluation = next(c for c in trained.trainer.callbacks if isinstance(c, Evaluation))
+    data = trained.datamodule
+
+    def goals(seed: int, env_steps: int) -> torch.Tensor:
+        data.seed, data.env_steps = seed, env_steps
+        return evaluation.evaluate(trained.trainer, trained.model).desired_goals
+
+    first = goals(0, 300)
+    assert torch.equal(goals(0, 300), first)
+    assert not torch.equal(goals(0, 400), first)
+    assert not torch.equal(goals(1, 300), first)
+
+
 def test_validate_and_test_print_a_table_and_change_no_weights(trained, capsys):
     before = {key: value.clone() for key, value in trained.model.state_dict().items()}
     for command in (trained.trainer.validate, trained.trainer.test):
