@@ -255,6 +255,11 @@ class TestFailures:
         last = capsys.readouterr().err.splitlines()[-1]
         assert code == 1
         assert last.startswith(f"error: the environment failed in {place} (RuntimeError: the simulator lost its mind)")
+        assert last.endswith("and --ckpt_path last goes on")
+        (kept,) = tmp_path.rglob("environment_error.txt")
+        assert f"the traceback is in {kept}" in last
+        assert "the simulator lost its mind" in kept.read_text()
+        assert "Traceback (most recent call last)" in kept.read_text()
 
     def test_of_an_evaluation_with_nan(self, tmp_path: Path, capsys, monkeypatch):
         monkeypatch.setattr(goal_tasks.Torn, "made", 0)

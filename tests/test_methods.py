@@ -33,7 +33,7 @@ METHODS = [
     "random_goals",
     "goal_noise",
 ]
-BEYOND_THE_PAPER = ["mher_plus"]
+BEYOND_THE_PAPER = ["her_mixed", "mher_plus"]
 PARTS = {  # relabeller, TD target, batch source, sampler, imitation weight, whether there is a model
     "mher": (ModelBased, OneStep, Replayed, Uniform, 3.0, True),
     "no_sl": (ModelBased, OneStep, Replayed, Uniform, 0.0, True),

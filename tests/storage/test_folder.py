@@ -28,6 +28,11 @@ def test_a_new_run_gets_a_folder_of_its_own(tmp_path, folders):
     assert names == [f"{parent}/seed_1", f"{parent}/seed_1-2", f"{parent}/seed_1-3"]
 
 
+@pytest.mark.parametrize("env", ["Cart-v0", "own/Cart-v0", "my_task:Cart-v0", "my_task:own/Cart-v0"])
+def test_a_folder_is_named_by_the_task_alone(tmp_path, env):
+    assert RunFolders(tmp_path, env, "her", 1).folder(1).relative_to(tmp_path).as_posix() == "Cart-v0/her/seed_1"
+
+
 def test_a_run_has_one_writer(folders):
     folder = folders.claim()
     with sole_writer(folder), pytest.raises(UserError, match=r"which another process trains"), sole_writer(folder):
