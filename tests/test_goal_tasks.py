@@ -100,7 +100,7 @@ def test_directions_train_on_their_own_reward(build):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains_on_episodes_that_end(build, method: str):
-    run = train(build, "Ends", method, **{"data.episodes_per_epoch": 8})
+    run = train(build, "Ends", method, **{"data.episodes_per_epoch": 8, "warmup.episodes": 10})
     data = run.datamodule
     lengths = data.replay.episodes["length"]
     assert data.task.ends_at_goal
