@@ -43,7 +43,7 @@ class GoalPicture:
             axes.set(xlabel="goal dimension 1", ylabel="goal dimension 2", box_aspect=1)
             axes.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
             axes.locator_params(nbins=4)
-            figure.legend(loc="outside upper center", ncols=3)
+            figure.legend(loc="outside upper center", ncols=3, frameon=False, columnspacing=1.0)
             canvas.draw()
         return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
