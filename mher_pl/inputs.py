@@ -80,6 +80,8 @@ class RelativeGoals(Inputs):
         clip: normalised inputs are clipped to [-clip, clip].
     """
 
+    uses_phi = True
+
     def check(self, task: Task, dynamics: DynamicsModel | None = None) -> None:
         """Raise `UserError` if observations do not show the achieved goal."""
         task.require_phi("model.inputs RelativeGoals")

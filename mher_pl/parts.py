@@ -27,6 +27,7 @@ class Part:
     """
 
     uses_model = False  # whether the part walks the dynamics model
+    uses_phi = False  # whether it reads achieved goals off observations, without a model too
 
     def check(self, task: Task, dynamics: DynamicsModel | None = None) -> None:
         """Raise `UserError` if the part cannot work on `task` or with `dynamics`."""

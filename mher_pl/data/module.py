@@ -142,7 +142,8 @@ class GoalDataModule(LightningDataModule):
             steps = torch.tensor(length, device=agent.device)
             self.env_steps += int(agent.sum_over_workers(steps))
             taken = without_padding(episode)
-            self.task.check_episode(taken, self.episodes, uses_phi=agent.dynamics is not None)
+            uses_phi = agent.dynamics is not None or any(part.uses_phi for part in agent.parts.values())
+            self.task.check_episode(taken, self.episodes, uses_phi)
             self.episodes += 1
             self.replay.add(episode)
             agent.observe(taken)
