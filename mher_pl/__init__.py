@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mher_pl.envs.registration import make, make_vec, register
+from mher_pl.version import __version__
 
 if TYPE_CHECKING:
     from mher_pl.data import GoalDataModule
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
     from mher_pl.policy import load_policy
     from mher_pl.run.api import load
 
-__version__ = "0.1.0"
-__all__ = ["MHER", "GoalDataModule", "load", "load_policy", "make", "make_vec"]
+__all__ = ["MHER", "GoalDataModule", "__version__", "load", "load_policy", "make", "make_vec"]
 
 # Imported when they are asked for, because they need torch and making an environment does not.
 _LATE = {"MHER": "mher", "GoalDataModule": "data", "load": "run.api", "load_policy": "policy"}

@@ -236,8 +236,15 @@ class Agent(LightningModule, ABC):
     # Saving
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save, beside the weights, what restores the policy without a trainer, and the state of every worker."""
+        """Save, beside the weights, what restores the policy without a trainer, and the state of every worker.
+
+        Raises:
+            NonFiniteError: a weight or a statistic is NaN or infinite, so that nobody could use the checkpoint.
+        """
         self.check_finite()
+        for name, values in checkpoint["state_dict"].items():
+            if not torch.isfinite(values).all():
+                raise NonFiniteError(f"{name} holds NaN or infinity after {self.data.env_steps} environment steps")
         own = {
             "generator": self.generator.get_state(),
             "tracked": {key: torch.stack(values) for key, values in self.tracked.items()},

@@ -79,13 +79,13 @@ class Policy:
 def load_policy(path: str | Path, device: str | torch.device = "cpu") -> Policy:
     """Load the policy of a run's folder (its last checkpoint) or of a checkpoint file.
 
-    Only the policy's own weights are read from the file, however large the replay beside them.
+    Of the file only the policy's own weights stay in memory, however large the replay beside them.
 
     Raises:
         UserError: there is no such checkpoint, it is not one of mher_pl's, or its method has no actor.
     """
     path = checkpoint_file(path)
-    checkpoint = read_checkpoint(path, mmap=True)
+    checkpoint = read_checkpoint(path)
     agent, weights = checkpoint["agent"], checkpoint["state_dict"]
     task = Shape(**agent["task"])
     inputs = rebuild(agent["inputs"], Inputs)

@@ -12,6 +12,7 @@ import mher_pl
 from mher_pl.__main__ import main
 from mher_pl.errors import UserError
 from mher_pl.run.api import load
+from mher_pl.storage.checkpoint import write_checkpoint
 
 N = 5
 
@@ -89,27 +90,27 @@ def test_paths_without_a_policy_are_named(tmp_path, run):
     with pytest.raises(UserError, match="which does not exist"):
         mher_pl.load_policy(tmp_path)
     torch.save({"a": 1}, tmp_path / "foreign.ckpt")
-    with pytest.raises(UserError, match="which mher_pl did not write"):
+    with pytest.raises(UserError, match="no checkpoint of mher_pl"):
         mher_pl.load_policy(tmp_path / "foreign.ckpt")
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     weights = checkpoint["state_dict"]
     checkpoint["state_dict"] = {name: weights[name] for name in weights if not name.startswith("actor.")}
-    torch.save(checkpoint, tmp_path / "planner.ckpt")
+    write_checkpoint(checkpoint, tmp_path / "planner.ckpt")
     with pytest.raises(UserError, match="holds no actor"):
         mher_pl.load_policy(tmp_path / "planner.ckpt")
 
 
-def test_a_big_replay_is_not_read(tmp_path, run):
+def test_a_big_replay_takes_no_memory(tmp_path, run):
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     checkpoint["replay"] = torch.zeros(50_000_000)
-    torch.save(checkpoint, tmp_path / "big.ckpt")
-    before = bytes_read()
+    write_checkpoint(checkpoint, tmp_path / "big.ckpt")
+    before = bytes_held()
     policy = mher_pl.load_policy(tmp_path / "big.ckpt")
     assert policy.env == "mher_pl/Reacher-v1"
-    assert bytes_read() - before < 20_000_000  # the replay alone is 200,000,000
+    assert bytes_held() - before < 20_000_000  # the replay alone is 200,000,000
 
 
-def bytes_read() -> int:
+def bytes_held() -> int:
     """Bytes of memory that this process holds: of a mapped file, what was read of it."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 

@@ -243,7 +243,7 @@ class MherCLI(LightningCLI):
         self.continued = folder is not None
         self.resumed = self.continued and checkpoint is not None
         if checkpoint is not None:
-            saved = read_checkpoint(checkpoint, mmap=True)
+            saved = read_checkpoint(checkpoint)
             self.env_steps = saved[type(self.datamodule).__name__]["env_steps"]
             epochs = saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
             require_epochs_left(config["max_epochs"], epochs, checkpoint)

@@ -85,7 +85,7 @@ class PlainCheckpointIO(CheckpointIO):
     def load_checkpoint(self, path: str | Path, map_location: Any = None, **kwargs: Any) -> dict[str, Any]:
         """Read a checkpoint to the CPU; whatever the caller says, nothing but plain data is loaded."""
         self.wait()
-        return read_checkpoint(path, mmap=True)
+        return read_checkpoint(path)
 
 
 def writer_of(trainer: Trainer) -> PlainCheckpointIO:

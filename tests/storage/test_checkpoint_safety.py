@@ -1,18 +1,23 @@
+import errno
 import multiprocessing
 import os
 import pickle
 import random
+import re
 import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from lightning import Callback
 from trained_runs import fit, run_folder
 
+from mher_pl import __version__
 from mher_pl.__main__ import main
-from mher_pl.errors import UserError
-from mher_pl.storage.checkpoint import link_file, read_checkpoint, write_checkpoint
+from mher_pl.errors import NonFiniteError, UserError
+from mher_pl.storage.checkpoint import VERSION, link_file, read_checkpoint, save_sealed, write_checkpoint
 from mher_pl.storage.writer import PlainCheckpointIO
 
 
@@ -56,7 +61,7 @@ def test_a_malicious_pickle_inside_a_checkpoint_is_refused_and_not_executed(tmp_
     harm = tmp_path / "harm"
     checkpoint = torch.load(last, weights_only=True)
     checkpoint["callbacks"]["x"] = Malicious(harm)
-    torch.save(checkpoint, tmp_path / "bad.ckpt")
+    save_sealed(checkpoint, tmp_path / "bad.ckpt")
     message = refuses(capsys, tmp_path, tmp_path / "bad.ckpt", command=command)
     assert "refers to posix.system and was not loaded" in message
     assert not harm.exists()
@@ -71,8 +76,8 @@ def test_a_bare_malicious_pickle_is_refused_and_not_executed(tmp_path, capsys):
 
 
 def test_lightning_cannot_be_talked_into_loading_code(tmp_path, last):
-    torch.save({"x": Malicious(tmp_path / "harm")}, tmp_path / "bad.ckpt")
-    with pytest.raises(UserError):
+    save_sealed({"x": Malicious(tmp_path / "harm")}, tmp_path / "bad.ckpt")
+    with pytest.raises(UserError, match=r"refers to posix\.system and was not loaded"):
         PlainCheckpointIO().load_checkpoint(tmp_path / "bad.ckpt", weights_only=False)
     assert not (tmp_path / "harm").exists()
 
@@ -86,13 +91,39 @@ def test_a_missing_checkpoint_is_named(tmp_path, capsys):
 def test_a_checkpoint_cut_short_is_refused(tmp_path, last, capsys, keep):
     content = last.read_bytes()
     (tmp_path / "cut.ckpt").write_bytes(content[: int(keep * len(content))])
-    assert "damaged or no checkpoint" in refuses(capsys, tmp_path, tmp_path / "cut.ckpt")
+    assert "which is damaged or no checkpoint" in refuses(capsys, tmp_path, tmp_path / "cut.ckpt")
+
+
+@pytest.mark.parametrize("flips", [1, 64])
+def test_flipped_bytes_are_noticed_wherever_they_are(tmp_path, last, flips):
+    content, rng = last.read_bytes(), random.Random(0)
+    ends = [*range(100), *range(len(content) - 100, len(content))] if flips == 1 else []
+    for places in [[place] for place in ends] + [rng.sample(range(len(content)), flips) for _ in range(200)]:
+        damaged = bytearray(content)
+        for place in places:
+            damaged[place] ^= 1 << rng.randrange(8)
+        (tmp_path / "bad.ckpt").write_bytes(damaged)
+        with pytest.raises(UserError, match="which is damaged or"):
+            read_checkpoint(tmp_path / "bad.ckpt")
+
+
+def test_a_field_that_was_edited_is_noticed(tmp_path, last, capsys):
+    checkpoint = torch.load(last, weights_only=True)
+    checkpoint["GoalDataModule"]["env_steps"] = "many"
+    torch.save(checkpoint, tmp_path / "edited.ckpt")
+    assert "which is damaged or no checkpoint" in refuses(capsys, tmp_path, tmp_path / "edited.ckpt")
+
+
+def test_a_checkpoint_of_another_version_is_refused_naming_both(tmp_path, last, capsys):
+    save_sealed(torch.load(last, weights_only=True) | {VERSION: "0.0.1"}, tmp_path / "old.ckpt")
+    message = refuses(capsys, tmp_path, tmp_path / "old.ckpt")
+    assert f"which mher_pl 0.0.1 wrote; allowed: one of this version, {__version__}" in message
 
 
 @pytest.mark.parametrize("content", [{"state_dict": {}, "pytorch-lightning_version": "2.6.6"}, [1, 2], {"a": 1}])
 def test_a_checkpoint_of_another_program_is_refused(tmp_path, capsys, content):
     torch.save(content, tmp_path / "foreign.ckpt")
-    assert "which mher_pl did not write" in refuses(capsys, tmp_path, tmp_path / "foreign.ckpt")
+    assert "no checkpoint of mher_pl" in refuses(capsys, tmp_path, tmp_path / "foreign.ckpt")
 
 
 @pytest.mark.parametrize("command", ["fit", "test"])
@@ -120,7 +151,7 @@ def test_a_checkpoint_of_another_replay_is_refused(tmp_path, last, capsys):
 def test_the_hyperparameters_in_a_checkpoint_change_nothing(tmp_path, last):
     checkpoint = torch.load(last, weights_only=True)
     checkpoint["hyper_parameters"] = {"discount": 0.5, "_class_path": "os.system", "_instantiator": "os.system"}
-    torch.save(checkpoint, tmp_path / "x.ckpt")
+    write_checkpoint(checkpoint, tmp_path / "x.ckpt")
     assert fit(tmp_path / "runs", f"--ckpt_path={tmp_path / 'x.ckpt'}", epochs=1) == 0
 
 
@@ -130,8 +161,11 @@ def test_the_hyperparameters_in_a_checkpoint_change_nothing(tmp_path, last):
 @pytest.fixture
 def full_disk(monkeypatch) -> None:
     def fail(checkpoint, file) -> None:
-        Path(file).write_bytes(b"half")
-        raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0")
+        file.write(b"half")
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0")  # noqa: B904
 
     monkeypatch.setattr(torch, "save", fail)
 
@@ -165,8 +199,36 @@ def test_a_save_beside_training_that_fails_is_told_and_nothing_is_removed_after_
 def test_a_full_disk_ends_a_run_with_one_line(tmp_path, full_disk, capsys, epochs):
     assert fit(tmp_path, epochs=epochs) == 1
     errors = capsys.readouterr().err
-    assert errors.startswith("error: the checkpoint ")
+    assert re.match("error: the checkpoint .* could not be written .No space left on device., an earlier", errors)
     assert errors.count("\n") == 1
+
+
+class Remembers(Callback):
+    """A callback of the user's with a state."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def state_dict(self) -> dict:
+        return {"best": [1.0, self.value]}
+
+
+@pytest.mark.parametrize("value", [np.float64(0.5), np.zeros(2), Path("x"), lambda: 0])
+def test_a_state_that_could_not_be_read_back_is_not_written_and_named(tmp_path, build, value):
+    model, data, trainer = build("point2d", **{"trainer.max_epochs": 3})
+    trainer.callbacks.append(Remembers(value))
+    name = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    with pytest.raises(UserError, match=f"callbacks.Remembers.best.1 is a {name}; allowed: tensors and plain Python"):
+        trainer.fit(model, data)
+    assert not list(tmp_path.rglob("*.ckpt*"))
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path, trained):
+    with torch.no_grad():
+        trained.model.actor.network.layers[0].bias[0] = float("nan")
+    with pytest.raises(NonFiniteError, match=r"actor.network.layers.0.bias holds NaN or infinity after 300"):
+        trained.trainer.save_checkpoint(tmp_path / "x.ckpt")
+    assert not (tmp_path / "x.ckpt").exists()
 
 
 def test_what_is_saved_beside_training_is_the_state_at_the_call_and_in_order(tmp_path):
@@ -188,9 +250,8 @@ def test_what_is_saved_beside_training_is_the_state_at_the_call_and_in_order(tmp
 
 
 def test_the_file_is_staged_on_the_file_system_where_it_will_lie(tmp_path, monkeypatch):
-    written = []
-    save = torch.save
-    monkeypatch.setattr(torch, "save", lambda checkpoint, file: (written.append(Path(file)), save(checkpoint, file)))
+    written, save = [], torch.save
+    monkeypatch.setattr(torch, "save", lambda content, file: (written.append(Path(file.name)), save(content, file)))
     write_checkpoint({"x": 1}, tmp_path / "a" / "last.ckpt")
     assert [path.parent for path in written] == [tmp_path / "a"]
 
