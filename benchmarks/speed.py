@@ -34,6 +34,7 @@ from mher_pl.envs import make, make_vec
 from mher_pl.exploration import NoisyActor
 from mher_pl.mher import MHER
 from mher_pl.run.api import load
+from mher_pl.streams import Stream, stream_seed
 
 ROOT = Path(__file__).parent.parent
 BARE_UPDATES = 5  # of an epoch
@@ -158,8 +159,7 @@ def collector_adds(learner: Learner, budget: float) -> dict[str, float]:
     env, numbers = make(task.env, **kwargs), count()
 
     def bare() -> None:
-        seed = np.random.SeedSequence([0, next(numbers)]).generate_state(1)[0]  # as the collector's
-        observation, _ = env.reset(seed=int(seed))
+        observation, _ = env.reset(seed=stream_seed(0, Stream.EPISODES, next(numbers)))  # as the collector does
         for _ in range(task.horizon):
             state, goal = (
                 torch.as_tensor(observation[key], dtype=torch.float32) for key in ("observation", "desired_goal")

@@ -1,7 +1,6 @@
 """Evaluation of the deterministic policy."""
 
 import gymnasium as gym
-import numpy as np
 import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
@@ -11,14 +10,15 @@ from mher_pl.data import data_of
 from mher_pl.envs import make_vec
 from mher_pl.errors import require, require_int
 from mher_pl.evaluate import Episodes, rollout
+from mher_pl.streams import Stream, stream_seeds
 
 
 class Evaluation(Callback):
     """Run whole episodes without exploration, all in one batched environment, and log `eval/*`.
 
-    Runs in Lightning's validation loop: after every epoch of `fit`, and once in `validate` and `test`. The episodes'
-    seeds are decided by the run's seed and the number of environment steps so far, so each evaluation is new and each
-    can be repeated.
+    Runs in Lightning's validation loop: after every epoch of `fit`, and once in `validate` and `test`. The run's seed
+    and the number of environment steps so far decide the episodes, so each evaluation is new, and `validate` repeats
+    it. Those of `test` the seed alone decides: no checkpoint was chosen by them, and all of a run are tested alike.
 
     Args:
         episodes: evaluation episodes.
@@ -68,8 +68,11 @@ class Evaluation(Callback):
     def evaluate(self, trainer: Trainer, pl_module: Agent) -> Episodes:
         """Run the episodes, or this worker's share of them."""
         data = data_of(trainer)
-        sequence = np.random.SeedSequence([data.seed, data.env_steps, self.episodes])
-        seeds = sequence.generate_state(self.episodes).tolist()[trainer.global_rank :: trainer.world_size]
+        if trainer.testing:
+            seeds = stream_seeds(self.episodes, data.seed, Stream.TEST)
+        else:
+            seeds = stream_seeds(self.episodes, data.seed, Stream.EVALUATION, data.env_steps)
+        seeds = seeds[trainer.global_rank :: trainer.world_size]
         if self.envs is None:
             self.envs = make_vec(data.task.env, num_envs=len(seeds), **data.env_kwargs)
         return rollout(pl_module.act, self.envs, data.task, seeds)

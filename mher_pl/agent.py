@@ -25,6 +25,7 @@ from mher_pl.parts import (
     worker_states,
 )
 from mher_pl.relabel import Relabel
+from mher_pl.streams import Stream, stream_generator, stream_seed
 from mher_pl.task import Task
 
 
@@ -69,7 +70,7 @@ class Agent(LightningModule, ABC):
         self.automatic_optimization = False
         self.task, self.inputs, self.relabel, self.dynamics = task, inputs, relabel, dynamics
         self.hidden_sizes, self.actor_lr, self.compiled, self.seed = hidden_sizes, actor_lr, compile, seed
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = stream_generator(seed, Stream.UPDATES)
         self.tracked: dict[str, list[Tensor]] = {}
 
     @property
@@ -121,7 +122,7 @@ class Agent(LightningModule, ABC):
         for part in self.parts.values():
             part.check(self.task, self.dynamics)
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            torch.manual_seed(self.seed)
+            torch.manual_seed(stream_seed(self.seed, Stream.WEIGHTS))
             self.inputs.build(self.task)
             self.build()
         if self.compiled:
@@ -146,7 +147,7 @@ class Agent(LightningModule, ABC):
         """Put the generator on the device of the networks; data-parallel workers draw different numbers."""
         seed = worker_seed(self.seed, self.trainer.global_rank)
         if self.generator.device != self.device or seed != self.seed:
-            self.generator = torch.Generator(self.device).manual_seed(seed)
+            self.generator = stream_generator(seed, Stream.UPDATES, self.device)
 
     # Acting
 

@@ -21,6 +21,7 @@ from mher_pl.envs.episodes import WholeEpisodes
 from mher_pl.errors import EnvironmentFailed, NonFiniteError
 from mher_pl.exploration import Act, Exploration
 from mher_pl.inspection import GOAL_KEYS, require_same_rewards
+from mher_pl.streams import Stream, stream_generator, stream_seed
 from mher_pl.task import Task
 
 
@@ -118,9 +119,7 @@ class EpisodeEnv(EnvBase):
             self.finished = self._finish()
             self.episode += len(self.no)
         numbers = range(self.episode, self.episode + len(self.no))
-        seeds: list[int | None] = [
-            int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0]) for number in numbers
-        ]
+        seeds: list[int | None] = [stream_seed(self.seed, Stream.EPISODES, number) for number in numbers]
         try:
             observation, _ = self.envs.reset(seed=seeds)
         except Exception as error:
@@ -192,7 +191,7 @@ class Collected(EpisodeSource):
         self.task = task
         envs = make_vec(task.env, num_envs=num_envs, processes=num_envs > 1, **env_kwargs)
         self.env = EpisodeEnv(envs, task.horizon, seed)
-        self.policy = ExploringPolicy(exploration, act, self.env, torch.Generator().manual_seed(seed))
+        self.policy = ExploringPolicy(exploration, act, self.env, stream_generator(seed, Stream.EXPLORATION))
         self.collector: Collector | None = None
 
     def next(self, random: bool = False) -> TensorDict:

@@ -7,6 +7,7 @@ from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 
 from mher_pl.errors import require, require_int
 from mher_pl.sampler import Sampler
+from mher_pl.streams import Stream, stream_generator
 
 
 class EpisodeReplay:
@@ -26,7 +27,7 @@ class EpisodeReplay:
         self.capacity, self.horizon = capacity, horizon
         self.sampler = sampler
         self.buffer = TensorDictReplayBuffer(storage=LazyTensorStorage(capacity // horizon), batch_size=1)
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = stream_generator(seed, Stream.REPLAY)
         self.episodes = TensorDict(batch_size=[0])
         self.whole = True  # whether every stored episode has all its T steps
 

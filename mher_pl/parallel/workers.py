@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from typing import Any, cast
 
-import numpy as np
 import torch
 import torch.distributed
 from lightning import Trainer
 from torch import Tensor
 
+from mher_pl.streams import Stream, stream_seed
+
 
 def worker_seed(seed: int, rank: int) -> int:
     """Return the seed of a data-parallel worker; the first keeps the run's own."""
-    return seed if rank == 0 else int(np.random.SeedSequence([seed, rank]).generate_state(1)[0])
+    return seed if rank == 0 else stream_seed(seed, Stream.WORKERS, rank)
 
 
 def average_gradients(trainer: Trainer, parameters: Sequence[Tensor]) -> None:

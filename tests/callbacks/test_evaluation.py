@@ -62,6 +62,25 @@ def test_every_evaluation_runs_new_episodes_which_run_seed_and_environment_steps
     assert not torch.equal(goals(1, 300), first)
 
 
+def test_validate_repeats_the_evaluation_that_chose_a_checkpoint_and_test_runs_other_episodes(trained, monkeypatch):
+    goals, evaluate = [], Evaluation.evaluate
+
+    def spy(*args):
+        outcome = evaluate(*args)
+        goals.append(outcome.desired_goals)
+        return outcome
+
+    monkeypatch.setattr(Evaluation, "evaluate", spy)
+    metrics = trained.trainer.callback_metrics
+    trained.trainer.validate(trained.model, trained.datamodule)
+    assert trained.trainer.callback_metrics["eval/return"] == metrics["eval/return"]
+    trained.trainer.test(trained.model, trained.datamodule)
+    assert not (goals[0].unsqueeze(1) == goals[1]).all(dim=-1).any()
+    trained.datamodule.env_steps += 100
+    trained.trainer.test(trained.model, trained.datamodule)
+    assert torch.equal(goals[1], goals[2]), "the same for all checkpoints of a run"
+
+
 def test_validate_and_test_print_a_table_and_change_no_weights(trained, capsys):
     before = {key: value.clone() for key, value in trained.model.state_dict().items()}
     for command in (trained.trainer.validate, trained.trainer.test):

@@ -8,6 +8,7 @@ from mher_pl.envs import make, make_vec
 from mher_pl.errors import EnvironmentFailed, NonFiniteError, UserError
 from mher_pl.exploration import NoisyActor
 from mher_pl.inspection import inspect_task
+from mher_pl.streams import Stream, stream_seed
 
 SEED = 3
 
@@ -40,7 +41,7 @@ def next_one(collect: Collected, random: bool = False):
 def alone(env: str, number: int, actions: np.ndarray, **env_kwargs) -> list[tuple[dict, float, bool, dict]]:
     """What the environment itself shows in a run's episode `number`: reset, then steps until it ends."""
     single = make(env, **env_kwargs)
-    seed = int(np.random.SeedSequence([SEED, number]).generate_state(1)[0])
+    seed = stream_seed(SEED, Stream.EPISODES, number)
     shown = [({key: value.copy() for key, value in single.reset(seed=seed)[0].items()}, 0.0, False, {})]
     for action in actions:
         observation, reward, terminated, truncated, info = single.step(action)
