@@ -28,6 +28,17 @@ ROOT = Path(__file__).parents[1]
 TASK = "configs/point2d.yaml"  # the quickest
 LEAST = 20  # numbers of a run, below which equality says nothing
 SHOWN = 5  # differences of a case
+SESSION = ("--trainer.max_epochs=3",)
+# Planning at full size takes a minute an episode.
+LITTLE_PLANNING = (
+    *SESSION,
+    "--trainer.check_val_every_n_epoch=1",
+    "--data.batches_per_episode=5",
+    "--warmup.episodes=5",
+    "--warmup.updates=5",
+    "--model.planner.copies=3",
+    "--model.planner.steps=5",
+)
 
 Numbers = dict[tuple[str, str, int], list[float]]  # by run, tag and step; several where it was logged again
 
@@ -46,7 +57,7 @@ class Case:
     name: str
     title: str
     configs: tuple[str, ...]
-    sessions: tuple[tuple[str, ...], ...] = (("--trainer.max_epochs=3",),)  # settings of each start of the run
+    sessions: tuple[tuple[str, ...], ...] = (SESSION,)  # settings of each start of the run
 
 
 class Failed(Exception):
@@ -84,11 +95,16 @@ def find_cases(sides: list[Side]) -> list[Case]:
     parallel = ("--trainer.strategy=seed_parallel", "--trainer.devices=2", "--trainer.max_epochs=3")
     begin, go_on = ("--trainer.max_epochs=2",), ("--trainer.max_epochs=3", "--ckpt_path=last")
     return [
-        *(Case(name, f"{name} on point2d", (TASK, path)) for name, path in overlays),
+        *(Case(name, f"{name} on point2d", (TASK, path), sessions(name)) for name, path in overlays),
         *(Case(name, name, (path,)) for name, path in tasks),
         Case("seed_parallel", "seed_parallel on point2d", (TASK,), (parallel,)),
         Case("resume", "resume on point2d", (TASK,), (begin, go_on)),
     ]
+
+
+def sessions(overlay: str) -> tuple[tuple[str, ...], ...]:
+    """Return the settings of each start of an overlay's run."""
+    return (LITTLE_PLANNING if overlay.startswith("plangan") else SESSION,)
 
 
 def common_files(sides: list[Side], pattern: str) -> dict[str, str]:

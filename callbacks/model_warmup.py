@@ -41,4 +41,4 @@ class ModelWarmup(Callback):
         for _ in range(0, self.episodes, data.num_envs):
             data.collect(random=True)
         if self.episodes > 0:
-            pl_module.warm_up(data.replay.sample(self.batch_size).to(pl_module.device) for _ in range(self.updates))
+            pl_module.warm_up(data.sample(self.batch_size).to(pl_module.device) for _ in range(self.updates))

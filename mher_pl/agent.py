@@ -51,6 +51,7 @@ class Agent(LightningModule, ABC):
     actor: nn.Module  # of what `inputs` gives [..., size] to actions [..., action]
     inputs: Inputs
     dynamics: DynamicsModel | None
+    path_length = 1  # consecutive steps of each replayed row: batches are [B], or of paths [B, steps]
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,13 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from mher_pl.errors import OneLineParser, UserError
+from mher_pl.gan import Generators
 from mher_pl.inputs import Inputs
+from mher_pl.inspection import inspect_task
 from mher_pl.networks import Actor
+from mher_pl.one_step import OneStepModels
 from mher_pl.parts import rebuild
+from mher_pl.planner import Planner
 from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.folder import checkpoint_file
 from mher_pl.task import Shape
@@ -32,6 +37,41 @@ class PolicyNetwork(nn.Module):
         return self.actor(self.inputs(observation, goal))
 
 
+class PlannedPolicy(nn.Module):
+    """PlanGAN's planner on raw observations and goals, with what it imagines paths with.
+
+    The task that its environment is of tells which imagined states are at the goal.
+
+    Args:
+        saved: what a checkpoint says of the agent.
+
+    Raises:
+        UserError: the environment cannot be made.
+    """
+
+    def __init__(self, saved: Mapping[str, Any]) -> None:
+        super().__init__()
+        shape, own = Shape(**saved["task"]), saved["planner"]
+        module, colon, _ = shape.env.partition(":")
+        if colon and module not in sys.modules:  # as with parts: a checkpoint imports nothing
+            raise UserError(
+                f"ckpt_path names a checkpoint of {shape.env}; allowed: a task whose module was imported before"
+            )
+        assert shape.goal_indices is not None  # `Planner.check` has seen to it
+        indices = list(shape.goal_indices), list(shape.desired_goal_indices)
+        self.task = inspect_task(shape.env, own["env_kwargs"], *indices)
+        self.inputs, self.dynamics = rebuild(saved["inputs"], Inputs), rebuild(own["dynamics"], OneStepModels)
+        self.inputs.build(shape)
+        self.dynamics.build(self.task)
+        sizes = self.inputs.size, own["noise_size"], shape.action_size, self.task.state_size
+        self.actor = Generators(own["generators"], *sizes, saved["hidden_sizes"])
+        self.planner, self.seed = rebuild(own["planner"], Planner), own["seed"]
+
+    def forward(self, observation: Tensor, goal: Tensor) -> Tensor:
+        """Map observations [..., obs] and goals [..., goal] to actions [..., action]."""
+        return self.planner(self, observation, goal)
+
+
 class Policy:
     """A learned policy as a function of observations and goals, with actions in [-1, 1], as `mher_pl.make` takes them.
 
@@ -42,7 +82,7 @@ class Policy:
         network: computes the actions.
     """
 
-    def __init__(self, env: str, observation_size: int, goal_size: int, network: PolicyNetwork) -> None:
+    def __init__(self, env: str, observation_size: int, goal_size: int, network: PolicyNetwork | PlannedPolicy) -> None:
         self.env, self.observation_size, self.goal_size, self.network = env, observation_size, goal_size, network
 
     @torch.inference_mode()
@@ -79,7 +119,8 @@ class Policy:
 def load_policy(path: str | Path, device: str | torch.device = "cpu") -> Policy:
     """Load the policy of a run's folder (its last checkpoint) or of a checkpoint file.
 
-    Of the file only the policy's own weights stay in memory, however large the replay beside them.
+    Of the file only the policy's own weights stay in memory, however large the replay beside them. A
+    planner makes its environment once, for the rewards.
 
     Raises:
         UserError: there is no such checkpoint, it is not one of mher_pl's, or its method has no actor.
@@ -88,9 +129,13 @@ def load_policy(path: str | Path, device: str | torch.device = "cpu") -> Policy:
     checkpoint = read_checkpoint(path)
     agent, weights = checkpoint["agent"], checkpoint["state_dict"]
     task = Shape(**agent["task"])
-    inputs = rebuild(agent["inputs"], Inputs)
-    inputs.build(task)
-    network = PolicyNetwork(inputs, Actor(inputs.size, task.action_size, agent["hidden_sizes"]))
+    network: PolicyNetwork | PlannedPolicy
+    if "planner" in agent:
+        network = PlannedPolicy(agent)
+    else:
+        inputs = rebuild(agent["inputs"], Inputs)
+        inputs.build(task)
+        network = PolicyNetwork(inputs, Actor(inputs.size, task.action_size, agent["hidden_sizes"]))
     names = network.state_dict().keys()
     if not names <= weights.keys():
         raise UserError(f"{path} holds no actor; allowed: checkpoints of methods that learn a policy")
@@ -102,7 +147,15 @@ def export_policy(policy: Policy, path: str | Path) -> None:
     """Write the policy as a `torch.export` program of observations [B, obs] and goals [B, goal], for any B.
 
     `torch.export.load(path).module()(observations, goals)` runs it wherever torch is installed.
+
+    Raises:
+        UserError: the policy is a planner, which asks the task for rewards.
     """
+    if isinstance(policy.network, PlannedPolicy):
+        raise UserError(
+            "CKPT names a checkpoint of a planner, which needs its task; allowed: methods with an actor, or "
+            "mher_pl.load_policy"
+        )
     batch = torch.export.Dim("batch")
     example = torch.zeros(2, policy.observation_size), torch.zeros(2, policy.goal_size)
     program = torch.export.export(policy.network, example, dynamic_shapes=({0: batch}, {0: batch}))

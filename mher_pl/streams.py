@@ -17,6 +17,7 @@ class Stream(IntEnum):
     UPDATES = 5  # relabelling, virtual paths, targets
     EVALUATION = 6  # resets of the episodes that follow an epoch
     TEST = 7  # resets of the episodes of `test`
+    PLANS = 8  # a planner's imagined paths, by what it sees
 
 
 def stream_seeds(count: int, seed: int, stream: Stream, *numbers: int) -> list[int]:

@@ -34,6 +34,7 @@ METHODS = [
     "goal_noise",
 ]
 BEYOND_THE_PAPER = ["her_mixed", "mher_plus"]
+PLANNERS = ["plangan", "plangan_original"]  # of other networks, so with settings of their own: tests/test_plangan.py
 PARTS = {  # relabeller, TD target, batch source, sampler, imitation weight, whether there is a model
     "mher": (ModelBased, OneStep, Replayed, Uniform, 3.0, True),
     "no_sl": (ModelBased, OneStep, Replayed, Uniform, 0.0, True),
@@ -98,12 +99,21 @@ def among(rows: torch.Tensor, stored: torch.Tensor) -> torch.Tensor:
 
 
 def test_every_method_of_the_paper_has_an_overlay():
-    assert sorted(path.stem for path in OVERLAYS.glob("*.yaml")) == sorted([*METHODS, *BEYOND_THE_PAPER])
+    assert sorted(path.stem for path in OVERLAYS.glob("*.yaml")) == sorted([*METHODS, *BEYOND_THE_PAPER, *PLANNERS])
 
 
 @pytest.mark.parametrize("method", [*METHODS, *BEYOND_THE_PAPER])
 def test_an_overlay_is_one_screen(method):
     assert len((OVERLAYS / f"{method}.yaml").read_text().splitlines()) <= 30
+
+
+def test_the_two_overlays_of_plangan_have_the_same_settings_of_the_model_and_differ_in_planner_and_batches(tmp_path):
+    paper, original = (resolved(tmp_path, method)["model"]["init_args"] for method in PLANNERS)
+    assert {name for name in paper if paper[name] != original[name]} == {"planner", "gan_share"}
+    assert (
+        paper["planner"]["init_args"] | {"initial_actions": 25, "copies": 100, "choose": "mean"}
+        == original["planner"]["init_args"]
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -127,7 +137,7 @@ SLOW_TASKS = [pytest.param(task, marks=pytest.mark.slow) for task in ("four_room
 
 
 @pytest.mark.parametrize("task", ["reacher", *SLOW_TASKS])
-@pytest.mark.parametrize("method", [*METHODS, *BEYOND_THE_PAPER])
+@pytest.mark.parametrize("method", [*METHODS, *BEYOND_THE_PAPER, *PLANNERS])
 def test_an_overlay_stacks_on_every_task(method, task, build):
     cli = build(task, overlay(method))
     assert cli.model.task is cli.datamodule.task

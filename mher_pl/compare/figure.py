@@ -36,6 +36,10 @@ STYLES = {
     "mbpo": (PURPLE, DASHDOT),
     "mve_her": (GREY, DASHDOT),
     "mbpo_her": (BLACK, DASHDOT),
+    "mher_plus": (GREY, SOLID),
+    "her_mixed": (SKY, DASHED),
+    "plangan": (GREEN, DASHDOT),
+    "plangan_original": (BLUE, DASHDOT),
 }
 SPARE_STYLES = [(colour, DOTTED) for colour in (VERMILLION, BLUE, GREEN, ORANGE, PURPLE, BLACK, SKY)]
 
@@ -83,7 +87,7 @@ def draw_curves(tasks: Mapping[str, Mapping[str, Curve]]) -> Figure:
         [handles[name] for name in names],
         names,
         loc="outside lower center",
-        ncols=min(len(names), (4, 5, 7)[columns - 1]),
+        ncols=min(len(names), (3, 5, 7)[columns - 1]),
         frameon=False,
         handlelength=3.2,
         title="Line: median over seeds; shaded: interquartile range",

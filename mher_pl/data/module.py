@@ -150,9 +150,13 @@ class GoalDataModule(LightningDataModule):
             if not random:
                 agent.track({"train/success_rate": is_success.float().to(agent.device)})
 
+    def sample(self, size: int) -> TensorDict:
+        """Sample a batch of `size` rows of what the agent learns from: transitions, or paths of them."""
+        return self.replay.sample(size, self.agent.path_length)
+
     def replayed(self) -> list[TensorDict]:
         """Sample the batches to learn from after an episode, or after those of all environments."""
-        return [self.replay.sample(self.batch_size) for _ in range(self.batches_per_episode * self.num_envs)]
+        return [self.sample(self.batch_size) for _ in range(self.batches_per_episode * self.num_envs)]
 
     def train_dataloader(self) -> EpisodeBatches:
         """Return the epoch's episodes."""

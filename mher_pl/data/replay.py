@@ -5,7 +5,7 @@ from tensordict import TensorDict
 from torch import Tensor
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 
-from mher_pl.errors import require, require_int
+from mher_pl.errors import UserError, require, require_int
 from mher_pl.sampler import Sampler
 from mher_pl.streams import Stream, stream_generator
 
@@ -52,27 +52,44 @@ class EpisodeReplay:
         # The writer's place is private; its public `dumps` and `loads` go through a file.
         return (self.buffer.writer._cursor - 1) % self.buffer.storage.max_size
 
-    def sample(self, size: int) -> TensorDict:
-        """Sample `size` transitions: the sampler's choice of episodes, then uniform time steps."""
+    def sample(self, size: int, path_length: int = 1) -> TensorDict:
+        """Sample `size` transitions [B]: the sampler's choice of episodes, then uniform time steps.
+
+        With a path length above 1 they are as many paths [B, path_length] of consecutive transitions.
+
+        Raises:
+            UserError: an episode is drawn that is shorter than a path.
+        """
         if self.whole:
             episode = self.sampler(len(self), size, self.generator)  # [B]
-            step = torch.randint(self.horizon, (size,), generator=self.generator)  # [B]
+            step = torch.randint(self.horizon - path_length + 1, (size,), generator=self.generator)  # [B]
         else:
-            length = self.episodes["length"]
-            episode = self.sampler(len(self), size, self.generator, length)
-            step = (torch.rand(size, generator=self.generator, dtype=torch.float64) * length[episode]).long()
+            starts = self.episodes["length"] - path_length + 1  # [N] steps that a path can begin with
+            if not (starts > 0).any():
+                raise UserError(f"model.path_length is {path_length}; allowed: the length of some stored episode")
+            episode = self.sampler(len(self), size, self.generator, starts.clamp_min(0))
+            starts = starts[episode]
+            if (starts < 1).any():
+                raise UserError(
+                    f"data.sampler is {type(self.sampler).__name__}, which draws episodes shorter than "
+                    f"model.path_length, {path_length}; allowed: mher_pl.sampler.Uniform"
+                )
+            step = (torch.rand(size, generator=self.generator, dtype=torch.float64) * starts).long()
+        if path_length > 1:
+            episode = episode.unsqueeze(1).expand(size, path_length)
+            step = step.unsqueeze(1) + torch.arange(path_length)
         return self.transitions(episode, step, self.generator)
 
     def transitions(self, episode: Tensor, step: Tensor, generator: torch.Generator) -> TensorDict:
-        """Gather the transitions at (episode [B], step [B]), each with a goal achieved later in its own episode.
+        """Gather the transitions at (episode [...], step [...]), each with a goal achieved later in its own episode.
 
         Step t of T leads from state t to state t+1. `hindsight_goal` is the achieved goal of a state drawn uniformly
         from t+1 ... T: the state after the action counts, the one before it never does. `failed` tells the steps with
         which episodes were terminated away from their goals.
         """
         data = self.episodes
-        length = data["length"][episode]  # [B]
-        later = step + 1 + (torch.rand(len(step), generator=generator) * (length - step)).long()
+        length = data["length"][episode]  # [...]
+        later = step + 1 + (torch.rand(step.shape, generator=generator) * (length - step)).long()
         observation, achieved_goal = data["observation"], data["achieved_goal"]
         device = observation.device  # a batch that knows where it is moves there in no time
         return TensorDict(

@@ -159,3 +159,41 @@ def test_a_restored_replay_of_short_episodes_continues_like_the_original():
     original, copy = filled(4, lengths=SHORT), EpisodeReplay(100 * T, T, Uniform(), seed=5)
     copy.load_state_dict(original.state_dict())
     assert (original.sample(100) == copy.sample(100)).all()
+
+
+class TestPaths:
+    def test_a_row_is_a_path_of_consecutive_steps_within_one_episode_each_with_a_later_goal(self):
+        batch = filled(3).sample(2000, path_length=4)
+        assert batch.shape == (2000, 4)
+        step, number = batch["observation"].unbind(-1)  # [B, 4]
+        assert (step.diff(dim=1) == 1).all()
+        assert (number == number[:, :1]).all()
+        assert torch.equal(batch["next", "observation"][:, :-1], batch["observation"][:, 1:])
+        assert torch.equal(batch["action"].squeeze(-1), 100 * number + step)
+        later = batch["hindsight_goal"].squeeze(-1) - 100 * number
+        assert ((later > step) & (later <= T)).all()
+        assert set(step[:, 0].tolist()) == set(range(T - 3)), "every start from which a path fits"
+
+    def test_paths_of_one_step_are_transitions(self):
+        assert (filled(3).sample(50, path_length=1) == filled(3).sample(50)).all()
+
+    def test_paths_end_before_the_padding_and_shorter_episodes_have_none(self):
+        batch = filled(4, lengths={0: 3, 1: 4, 2: 5}).sample(2000, path_length=4)
+        first, number = batch["observation"][:, 0].unbind(-1)
+        starts = {(int(n), int(s)) for n, s in zip(number, first, strict=True)}
+        assert starts == {(1, 0), (2, 0), (2, 1), *((3, step) for step in range(T - 3))}
+        assert not batch["next", "observation"].isnan().any()
+
+    def test_where_no_episode_is_long_enough_it_is_said(self):
+        with pytest.raises(UserError, match=r"model\.path_length is 4; allowed: the length of some stored episode"):
+            filled(1, lengths={0: 3}).sample(5, path_length=4)
+
+    def test_a_sampler_that_draws_short_episodes_is_named(self):
+        class First(Uniform):
+            def __call__(self, episodes, size, generator, lengths=None):
+                return torch.zeros(size, dtype=torch.long)
+
+        replay = filled(2, lengths={0: 3})
+        replay.sampler = First()
+        with pytest.raises(UserError, match=r"data\.sampler is First, which draws episodes shorter than model\.path_"):
+            replay.sample(5, path_length=4)

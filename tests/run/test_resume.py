@@ -51,6 +51,9 @@ def test_n_epochs_and_n_more_in_a_new_process_equal_2n_epochs(tmp_path, config, 
 def test_every_algorithm_resumes_exactly(tmp_path, overlay, monkeypatch):
     monkeypatch.setattr("trained_runs.SMALL_DYNAMICS", [])
     options = ["--config", str(overlay)]
+    if overlay.stem.startswith("plangan"):
+        options += ["--model.planner.copies=2", "--model.planner.steps=3", "--warmup.updates=2", "--warmup.episodes=2"]
+        options += ["--data.batches_per_episode=2"]
     assert fit(tmp_path / "whole", *options) == 0
     assert fit(tmp_path / "parts", *options, epochs=2) == 0
     assert fit(tmp_path / "parts", *options, RESUME) == 0
