@@ -35,6 +35,19 @@ def test_mher_learns_point2d_in_five_epochs_faster_than_her_and_plain_ddpg_does_
 
 
 @pytest.mark.slow
+def test_plangan_learns_point2d_with_smaller_networks_and_a_smaller_planner(tmp_path):
+    little = {
+        "model.init_args.hidden_sizes": "[128, 128]",
+        "model.init_args.dynamics.init_args.hidden_sizes": "[128, 128]",
+        "model.init_args.noise_size": 16,
+        "model.init_args.planner.init_args.initial_actions": 10,
+        "model.init_args.planner.init_args.copies": 15,
+        "model.init_args.planner.init_args.steps": 25,
+    }
+    assert success(tmp_path, 0, 10, "point2d", "algorithms/plangan", **ARENA | little)[-1] >= 0.7
+
+
+@pytest.mark.slow
 def test_mher_learns_four_rooms(tmp_path):
     curves = np.array([success(tmp_path, seed, 30, "four_room", **ARENA) for seed in range(5)])
     assert np.median(curves[:, 4]) >= 0.70

@@ -13,6 +13,7 @@ from mher_pl.inputs import Inputs
 from mher_pl.one_step import OneStepModels
 from mher_pl.plangan import PlanGAN
 from mher_pl.planner import Planner
+from mher_pl.storage.checkpoint import write_checkpoint
 from mher_pl.task import Task
 
 TAU = 4
@@ -253,6 +254,6 @@ class TestRun:
     def test_a_policy_of_a_task_whose_module_was_not_imported_is_refused(self, run, tmp_path):
         checkpoint = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
         checkpoint["agent"]["task"]["env"] = "a_module_of_theirs:Task-v0"
-        torch.save(checkpoint, tmp_path / "foreign.ckpt")
+        write_checkpoint(checkpoint, tmp_path / "foreign.ckpt")
         with pytest.raises(UserError, match="allowed: a task whose module was imported before"):
             mher_pl.load_policy(tmp_path / "foreign.ckpt")
