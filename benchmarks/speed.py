@@ -26,7 +26,7 @@ from lightning import Callback
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from output import Report
 from processes import fit, start_up
-from updates import BareUpdate, Learner, on_device, peer
+from updates import BareUpdate, Learner, peer
 
 from mher_pl.callbacks import Evaluation, ModelWarmup, RelabelGoalLogger, RunCheckpoint
 from mher_pl.data import Collected, GoalDataModule
@@ -295,9 +295,6 @@ def main() -> None:
         learners = {"mher": mher} | {name: Learner(name, settings(folder, 1) | few) for name in ("her", "ddpg")}
     updates = report.values["updates_per_second"] = updates_per_second(learners, 3.0 if quick else 30.0)
     report.table("Updates per second on FetchReach, batches of 64, from medians.", "CPU", updates)
-    if torch.cuda.is_available():
-        report.values["cuda_updates_per_second"] = on_device("gpu")
-        report.table("MHER's updates per second on CUDA.", "", {"CUDA": report.values["cuda_updates_per_second"]})
 
     collector = report.values["collector_ms_per_step"] = collector_adds(mher, 3.0 if quick else 20.0)
     report.table(

@@ -1,18 +1,13 @@
-"""One update of a method, the products it cannot do without, a peer's, and the same on CUDA."""
+"""One update of a method, the products it cannot do without, and a peer's."""
 
-import tempfile
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
-from lightning import Callback, Trainer
 from torch import Tensor
 
-from mher_pl.agent import Agent
 from mher_pl.envs import make
 from mher_pl.mher import MHER
 from mher_pl.networks import MLP
@@ -115,61 +110,6 @@ def _adam_of_copies(network: torch.nn.Module) -> torch.optim.Optimizer:
     for parameter in copies:
         parameter.grad = torch.randn_like(parameter)
     return torch.optim.Adam(copies, lr=1e-3, fused=True)
-
-
-class UpdateRate(Callback):
-    """Times updates at the end of training, while networks and optimisers are still on their device.
-
-    Args:
-        cuda_graphs: whether to record the networks as CUDA graphs first.
-        rounds: updates that are timed; as many come before, in which compiled networks meet every size of batch.
-    """
-
-    def __init__(self, cuda_graphs: bool, rounds: int = 200) -> None:
-        self.cuda_graphs, self.rounds = cuda_graphs, rounds
-
-    def on_train_end(self, trainer: Trainer, pl_module: Agent) -> None:
-        """Set `per_second` from the median."""
-        if self.cuda_graphs:
-            for network in pl_module.modules():
-                if isinstance(network, MLP):
-                    network.compile(dynamic=True, mode="reduce-overhead")
-        data, cuda, seconds = trainer.datamodule, pl_module.device.type == "cuda", []
-        for batch in range(2 * self.rounds):
-            start = time.perf_counter()
-            if self.cuda_graphs:
-                torch.compiler.cudagraph_mark_step_begin()
-            pl_module.training_step([data.replay.sample(data.batch_size).to(pl_module.device)], batch)
-            if cuda:
-                torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - start)
-        pl_module.tracked.clear()
-        self.per_second = 1.0 / median(seconds[self.rounds :])
-
-
-def on_device(accelerator: str) -> dict[str, float | str]:
-    """Return MHER's updates per second eager, with `compile: true`, and with CUDA graphs; or why there are none."""
-    rates: dict[str, float | str] = {}
-    for name in ("eager", "compiled", "CUDA graphs"):
-        with tempfile.TemporaryDirectory() as folder:
-            settings = {
-                "model.init_args.compile": name == "compiled",
-                "trainer.accelerator": accelerator,
-                "trainer.max_epochs": 1,
-                "trainer.default_root_dir": folder,
-                "trainer.enable_progress_bar": False,
-                "trainer.enable_checkpointing": False,
-                "evaluation.episodes": 1,
-            }
-            cli = load(CONFIGS / "fetch.yaml", **settings)
-            rate = UpdateRate(cuda_graphs=name == "CUDA graphs")
-            cli.trainer.callbacks.append(rate)
-            try:
-                cli.trainer.fit(cli.model, cli.datamodule)
-                rates[name] = rate.per_second
-            except RuntimeError as error:  # of the compiler too
-                rates[name] = str(error).strip().splitlines()[0]
-    return rates
 
 
 def peer(updates: int) -> dict[str, Callable[[], None]]:
