@@ -52,6 +52,7 @@ class Agent(LightningModule, ABC):
     inputs: Inputs
     dynamics: DynamicsModel | None
     path_length = 1  # consecutive steps of each replayed row: batches are [B], or of paths [B, steps]
+    acting = "actor"  # name of the network that acts, and that is exported
 
     def __init__(
         self,
@@ -156,7 +157,7 @@ class Agent(LightningModule, ABC):
     def act(self, observation: Tensor, goal: Tensor) -> Tensor:
         """Return the deterministic actions [..., action] on the inputs' own device."""
         inputs = self.inputs(observation.to(self.device), goal.to(self.device))
-        return self.actor(inputs).to(observation.device)
+        return getattr(self, self.acting)(inputs).to(observation.device)
 
     def target_act(self, observation: Tensor, goal: Tensor) -> Tensor:
         """Return the target actor's actions [B, action]; here, without one, the actor's."""
@@ -255,6 +256,7 @@ class Agent(LightningModule, ABC):
         checkpoint["agent"] = {
             "task": self.task.shape(),
             "inputs": describe(self.inputs),
+            "acting": self.acting,
             "hidden_sizes": list(self.hidden_sizes),
             "workers": gather_from_workers(self.trainer, own),
         }

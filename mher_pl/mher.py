@@ -41,6 +41,7 @@ class MHER(Agent):
         polyak: share of the old target network that stays at a target update.
         batches_per_actor_update: batches between updates of the actor; the critic learns from each.
         batches_per_target_update: batches between target updates.
+        act_with_target: whether the target actor acts, in training and evaluation: it changes less with every batch.
         hidden_sizes: units of each hidden layer of the actor.
         actor_lr: Adam's learning rate for the actor.
         compile: whether `torch.compile` compiles the networks.
@@ -64,6 +65,7 @@ class MHER(Agent):
         polyak: float,
         batches_per_actor_update: int,
         batches_per_target_update: int,
+        act_with_target: bool,
         hidden_sizes: list[int],
         actor_lr: float,
         compile: bool,
@@ -86,6 +88,7 @@ class MHER(Agent):
         self.discount, self.polyak = discount, polyak
         self.batches_per_actor_update = batches_per_actor_update
         self.batches_per_target_update = batches_per_target_update
+        self.acting = "actor_target" if act_with_target else "actor"
         self.batches = 0  # learned from, in all epochs
 
     def build(self) -> None:

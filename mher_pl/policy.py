@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -136,10 +137,10 @@ def load_policy(path: str | Path, device: str | torch.device = "cpu") -> Policy:
         inputs = rebuild(agent["inputs"], Inputs)
         inputs.build(task)
         network = PolicyNetwork(inputs, Actor(inputs.size, task.action_size, agent["hidden_sizes"]))
-    names = network.state_dict().keys()
-    if not names <= weights.keys():
+    saved = {name: re.sub("^actor", agent["acting"], name) for name in network.state_dict()}
+    if not weights.keys() >= set(saved.values()):
         raise UserError(f"{path} holds no actor; allowed: checkpoints of methods that learn a policy")
-    network.load_state_dict({name: weights[name] for name in names})
+    network.load_state_dict({name: weights[other] for name, other in saved.items()})
     return Policy(task.env, task.observation_size, task.goal_size, network.to(device).requires_grad_(False))
 
 

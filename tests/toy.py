@@ -82,6 +82,7 @@ def make_agent(task: Task | None = None, **parts) -> MHER:
         "polyak": 0.75,
         "batches_per_actor_update": 1,
         "batches_per_target_update": 5,
+        "act_with_target": False,
         "hidden_sizes": [8],
         "actor_lr": 1e-3,
         "compile": False,
