@@ -106,6 +106,14 @@ class TestTargets:
                 assert a is not b
                 assert not b.requires_grad
 
+    @pytest.mark.parametrize("act_with_target", [True, False])
+    def test_act_where_asked_to(self, act_with_target):
+        agent = make_agent(act_with_target=act_with_target)
+        with torch.no_grad():
+            agent.actor_target.network.layers[-1].bias.fill_(10.0)
+        action = agent.act(torch.zeros(4, agent.task.observation_size), torch.zeros(4, agent.task.goal_size))
+        assert bool((action > 0.99).all()) is act_with_target
+
     def test_move_by_what_polyak_leaves(self):
         agent = make_agent(polyak=0.75)
         before = copy.deepcopy(agent.critic_target)

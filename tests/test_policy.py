@@ -17,10 +17,10 @@ from mher_pl.storage.checkpoint import write_checkpoint
 N = 5
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
+@pytest.fixture(scope="module", params=[False, True], ids=["actor", "target actor"])
+def run(tmp_path_factory, request) -> Path:
     root = tmp_path_factory.mktemp("run")
-    assert fit(root, config="reacher", epochs=2) == 0
+    assert fit(root, f"--model.act_with_target={request.param}", config="reacher", epochs=2) == 0
     return run_folder(root, config="Reacher-v1")
 
 
@@ -94,7 +94,7 @@ def test_paths_without_a_policy_are_named(tmp_path, run):
         mher_pl.load_policy(tmp_path / "foreign.ckpt")
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     weights = checkpoint["state_dict"]
-    checkpoint["state_dict"] = {name: weights[name] for name in weights if not name.startswith("actor.")}
+    checkpoint["state_dict"] = {name: weights[name] for name in weights if not name.startswith("actor")}
     write_checkpoint(checkpoint, tmp_path / "planner.ckpt")
     with pytest.raises(UserError, match="holds no actor"):
         mher_pl.load_policy(tmp_path / "planner.ckpt")
