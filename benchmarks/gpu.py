@@ -126,8 +126,8 @@ def largest_difference(method: str, accelerator: str) -> float:
 def success_of_fit(accelerator: str, epochs: int) -> tuple[float, float]:
     """Return the last success rate of `mher_plus` on FetchReach, and the seconds that its training took."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = {"trainer.accelerator": accelerator, "trainer.max_epochs": epochs, "trainer.default_root_dir": folder}
-        run = load("fetch", "mher_plus", **settings)
+        settings = {"trainer.accelerator": accelerator, "trainer.max_epochs": epochs}
+        run = load("fetch", "mher_plus", **(settings | {"trainer.default_root_dir": folder}))
         start = time.perf_counter()
         run.trainer.fit(run.model, run.datamodule)
         return run.trainer.callback_metrics["eval/success_rate"].item(), time.perf_counter() - start

@@ -28,7 +28,7 @@ def collector(env: str, steps: int, num_envs: int) -> Collected:
     parts = load("fetch", "her", **settings)
     data, agent = parts.datamodule, parts.model
     source = Collected()
-    source.open(data.task, data.env_kwargs, num_envs, data.exploration, agent.act, seed=0)
+    source.open(data.task, data.env_kwargs, num_envs, data.exploration, data.practice, agent.act, seed=0)
     source.next()
     return source
 

@@ -155,7 +155,7 @@ def collector_adds(learner: Learner, budget: float) -> dict[str, float]:
     agent, data = learner.agent, learner.data
     task, kwargs = agent.task, data.env_kwargs
     source, exploration = Collected(), NoisyActor(noise=0.0, random_action_probability=0.0)
-    source.open(task, kwargs, 1, exploration, agent.act, seed=0)
+    source.open(task, kwargs, 1, exploration, data.practice, agent.act, seed=0)
     env, numbers = make(task.env, **kwargs), count()
 
     def bare() -> None:

@@ -153,27 +153,27 @@ class Task(Shape):
         """Tell which steps with these rewards [B] end an episode because they reach its goal [B]."""
         return (reward == 0.0) & self.ends_at_goal
 
-    # What each collected episode must keep to
+    # What each training episode must keep to
 
-    def check_episode(self, episode: TensorDict, number: int, uses_phi: bool) -> None:
-        """Raise `UserError` if an episode does not show the goals where they were found on the first steps.
+    def check_achieved_goals(self, observation: Tensor, achieved_goal: Tensor, episode: int) -> None:
+        """Raise `UserError` if observations [t, obs] do not show the achieved goals [t, goal] where they did so far."""
+        self._check_shown("achieved", "data.goal_indices", self.goal_indices or (), observation, achieved_goal, episode)
 
-        Args:
-            episode: without padding.
-            number: of it, for the message.
-            uses_phi: whether anything asks for the goals that states achieve.
-        """
-        found = [("desired", "data.desired_goal_indices", self.desired_goal_indices, episode["desired_goal"])]
-        if uses_phi and self.goal_indices is not None:
-            found.append(("achieved", "data.goal_indices", self.goal_indices, episode["achieved_goal"]))
-        for kind, setting, indices, goals in found:
-            shown = episode["observation"][: len(goals), list(indices)]
-            if len(indices) > 0 and not torch.allclose(shown, goals, atol=1e-6):
-                step = int((shown - goals).abs().amax(dim=1).argmax())
-                raise UserError(
-                    f"{setting} is {list(indices)}, but at step {step} of training episode {number} these entries of "
-                    f"the observation are not the {kind} goal; allowed: the entries that always are"
-                )
+    def check_desired_goals(self, observation: Tensor, desired_goal: Tensor, episode: int) -> None:
+        """Raise `UserError` if observations [t, obs] do not show the environment's goals [t, goal] where they did."""
+        setting = "data.desired_goal_indices"
+        self._check_shown("desired", setting, self.desired_goal_indices, observation, desired_goal, episode)
+
+    def _check_shown(
+        self, kind: str, setting: str, indices: Sequence[int], observation: Tensor, goals: Tensor, episode: int
+    ) -> None:
+        shown = observation[:, list(indices)]
+        if len(indices) > 0 and not torch.allclose(shown, goals, atol=1e-6):
+            step = int((shown - goals).abs().amax(dim=1).argmax())
+            raise UserError(
+                f"{setting} is {list(indices)}, but at step {step} of training episode {episode} these entries of "
+                f"the observation are not the {kind} goal; allowed: the entries that always are"
+            )
 
     def require_phi(self, user: str) -> None:
         """Raise `UserError` if it is not clear to `user` which goals states achieve."""

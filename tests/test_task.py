@@ -85,28 +85,25 @@ class TestCheckEpisode:
         )
 
     def test_accepts_goals_where_they_were_found(self):
-        make_task(desired_goal_indices=(1, 1)).check_episode(self.episode(), 3, uses_phi=True)
+        episode, task = self.episode(), make_task(desired_goal_indices=(1, 1))
+        task.check_achieved_goals(episode["observation"], episode["achieved_goal"], 3)
+        task.check_desired_goals(episode["observation"][:-1], episode["desired_goal"], 3)
 
     def test_names_step_and_episode_where_the_achieved_goal_is_elsewhere(self):
         episode = self.episode()
         episode["achieved_goal"][5, 1] += 1.0  # also in the last state
         message = r"data.goal_indices is \[2, 0\], but at step 5 of training episode 3 .* not the achieved goal"
         with pytest.raises(UserError, match=message):
-            make_task().check_episode(episode, 3, uses_phi=True)
-        make_task().check_episode(episode, 3, uses_phi=False)  # nobody asks
-        make_task(goal_indices=None).check_episode(episode, 3, uses_phi=True)  # nothing was found
+            make_task().check_achieved_goals(episode["observation"], episode["achieved_goal"], 3)
+        # nothing was found
+        make_task(goal_indices=None).check_achieved_goals(episode["observation"], episode["achieved_goal"], 3)
 
     def test_names_step_and_episode_where_the_desired_goal_is_elsewhere(self):
         episode = self.episode()
         episode["desired_goal"][2] += 1.0
         message = r"data.desired_goal_indices is \[1, 1\], but at step 2 of training episode 3 .* the desired goal"
         with pytest.raises(UserError, match=message):
-            make_task(desired_goal_indices=(1, 1)).check_episode(episode, 3, uses_phi=False)
-        make_task().check_episode(episode, 3, uses_phi=False)
-
-
-def test_who_needs_phi_is_told_where_it_is_unclear_and_nowhere_else():
-    with pytest.raises(UserError, match=r"data.goal_indices is null, but the tester must know.*entries \[1, 2\]"):
-        make_task_of_unclear_goals().require_phi("the tester")
-    make_task().require_phi("the tester")
-    make_task(goal_indices=None).require_phi("the tester")
+            make_task(desired_goal_indices=(1, 1)).check_desired_goals(
+                episode["observation"][:-1], episode["desired_goal"], 3
+            )
+        make_task().check_desired_goals(episode["observation"][:-1], episode["desired_goal"], 3)

@@ -21,6 +21,7 @@ from mher_pl.envs.episodes import WholeEpisodes
 from mher_pl.errors import EnvironmentFailed, NonFiniteError
 from mher_pl.exploration import Act, Exploration
 from mher_pl.inspection import GOAL_KEYS, require_same_rewards
+from mher_pl.practice import Practice
 from mher_pl.streams import Stream, stream_generator, stream_seed
 from mher_pl.task import Task
 
@@ -42,11 +43,20 @@ class FinishedEpisodes:
         """The rewards [N] of the steps that ended the episodes."""
         return self.rewards[self.lengths - 1, np.arange(len(self.lengths))]
 
-    def check_rewards(self, task: Task) -> None:
-        """Raise `UserError` if some step gave another reward than `compute_reward`, which rewards relabelled ones."""
+    def check(self, task: Task, observations: torch.Tensor) -> None:
+        """Raise `UserError` if the episodes, with observations [N, T+1, obs], break what relabelling them rests on.
+
+        That is, some step gave another reward than `compute_reward`, or does not show its goal where others did.
+        """
         for copy, length in enumerate(self.lengths):
-            taken = (values[:length, copy] for values in (self.achieved, self.desired, self.rewards))
-            require_same_rewards(task.env, f"training episode {self.number + copy}", task.compute_reward, *taken)
+            achieved, desired, rewards = (
+                values[:length, copy] for values in (self.achieved, self.desired, self.rewards)
+            )
+            number = self.number + copy
+            where = f"training episode {number}"
+            require_same_rewards(task.env, where, task.compute_reward, achieved, desired, rewards)
+            goals = torch.from_numpy(np.asarray(desired, dtype=np.float32))
+            task.check_desired_goals(observations[copy, :length], goals, number)
 
 
 @dataclass
@@ -155,25 +165,33 @@ class EpisodeEnv(EnvBase):
 
 
 class ExploringPolicy(nn.Module):
-    """An exploration around the actor, as TorchRL calls it."""
+    """An exploration around the actor under the practised goals, as TorchRL calls it."""
 
-    def __init__(self, exploration: Exploration, act: Act, env: EpisodeEnv, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        task: Task,
+        exploration: Exploration,
+        practice: Practice,
+        act: Act,
+        env: EpisodeEnv,
+        generator: torch.Generator,
+    ) -> None:
         super().__init__()
-        self.exploration, self.generator = exploration, generator
+        self.task, self.exploration, self.practice, self.generator = task, exploration, practice, generator
         self.act = act  # a bound method, so that the agent is no submodule that the collector would copy
         self.standing_still = lambda: env.envs.all_ended  # likewise
+        self.begins = lambda: env.running.steps == 0
         self.nothing = torch.zeros(env.action_spec.shape)  # [N, action]
         self.random = False
 
     def forward(self, step: TensorDictBase) -> TensorDictBase:
-        """Write `action` [N, action] for the current `observation` and `desired_goal`."""
+        """Write the `desired_goal` [N, goal] that is pursued, and the `action` [N, action]."""
         if self.standing_still():
             return step.set("action", self.nothing.clone())
+        goal = self.practice(self.task, step["achieved_goal"], step["desired_goal"], self.begins(), self.generator)
         size = self.nothing.shape[-1]
-        action = self.exploration(
-            self._act, step["observation"], step["desired_goal"], size, self.generator, self.random
-        )
-        return step.set("action", action)
+        action = self.exploration(self._act, step["observation"], goal, size, self.generator, self.random)
+        return step.set("desired_goal", goal).set("action", action)
 
     def _act(self, observation: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
         if len(observation) == 1:  # as a vector, which takes less time than a matrix of one row
@@ -185,13 +203,22 @@ class Collected(EpisodeSource):
     """Episodes of the environment, collected by TorchRL's `Collector`, one whole episode of each copy at a time."""
 
     def open(
-        self, task: Task, env_kwargs: dict[str, Any], num_envs: int, exploration: Exploration, act: Act, seed: int
+        self,
+        task: Task,
+        env_kwargs: dict[str, Any],
+        num_envs: int,
+        exploration: Exploration,
+        practice: Practice,
+        act: Act,
+        seed: int,
     ) -> None:
         """Make the environments; the first episodes are collected when they are asked for."""
         self.task = task
         envs = make_vec(task.env, num_envs=num_envs, processes=num_envs > 1, **env_kwargs)
         self.env = EpisodeEnv(envs, task.horizon, seed)
-        self.policy = ExploringPolicy(exploration, act, self.env, stream_generator(seed, Stream.EXPLORATION))
+        self.practice = practice
+        generator = stream_generator(seed, Stream.EXPLORATION)
+        self.policy = ExploringPolicy(task, exploration, practice, act, self.env, generator)
         self.collector: Collector | None = None
 
     def next(self, random: bool = False) -> TensorDict:
@@ -203,7 +230,7 @@ class Collected(EpisodeSource):
             EnvironmentFailed: the environment raised an error.
         """
         if self.collector is None:
-            state = self.policy.generator.get_state()
+            state, goals = self.policy.generator.get_state(), self.practice.worker_state()
             self.collector = Collector(
                 self.env,
                 self.policy,
@@ -215,6 +242,7 @@ class Collected(EpisodeSource):
             )
             self.frames = iter(self.collector)
             self.policy.generator.set_state(state)  # the collector tried the policy out
+            self.practice.load_worker_state(goals)
         self.policy.random = random
         frames, finished = next(self.frames), self.env.finished  # [N, T]
         at_goal = np.isclose(finished.last_rewards, self.task.rewards[1])
@@ -235,7 +263,7 @@ class Collected(EpisodeSource):
             if not finite.all():
                 number = finished.number + int(finite.int().argmin())
                 raise NonFiniteError(f"{key} of training episode {number} is NaN or infinite")
-        finished.check_rewards(self.task)
+        finished.check(self.task, episodes["observation"])
         self.task.ends_at_goal |= bool((finished.terminated & at_goal).any())
         return episodes
 

@@ -15,6 +15,7 @@ from mher_pl.data.replay import EpisodeReplay
 from mher_pl.data.source import EpisodeSource
 from mher_pl.errors import UserError, require, require_int, require_multiple
 from mher_pl.exploration import Exploration
+from mher_pl.practice import Practice
 from mher_pl.inspection import inspect_task
 from mher_pl.parallel.workers import gather_from_workers, worker_seed
 from mher_pl.parts import Part, load_worker_states, require_same_parts, worker_states
@@ -64,6 +65,7 @@ class GoalDataModule(LightningDataModule):
         capacity: transitions that the replay holds.
         source: where episodes come from.
         exploration: how the episodes explore.
+        practice: which goals the episodes pursue.
         sampler: which episodes are replayed.
         seed: of environment, exploration and sampling.
 
@@ -84,6 +86,7 @@ class GoalDataModule(LightningDataModule):
         capacity: int,
         source: EpisodeSource,
         exploration: Exploration,
+        practice: Practice,
         sampler: Sampler,
         seed: int,
     ) -> None:
@@ -102,8 +105,9 @@ class GoalDataModule(LightningDataModule):
         self.env_kwargs, self.num_envs = env_kwargs, num_envs
         self.episodes_per_epoch, self.batches_per_episode = episodes_per_epoch, batches_per_episode
         self.batch_size, self.capacity, self.seed = batch_size, capacity, seed
-        self.parts: dict[str, Part] = {"source": source, "exploration": exploration, "sampler": sampler}
-        self.source, self.exploration, self.sampler = source, exploration, sampler
+        self.source, self.exploration, self.practice, self.sampler = source, exploration, practice, sampler
+        names = ("source", "exploration", "practice", "sampler")
+        self.parts: dict[str, Part] = {name: getattr(self, name) for name in names}
         for part in self.parts.values():
             part.check(self.task)
         self.env_steps = 0  # of all data-parallel workers
@@ -128,7 +132,7 @@ class GoalDataModule(LightningDataModule):
             seed = worker_seed(self.seed, self.running.global_rank)
             self.replay = EpisodeReplay(self.capacity, self.task.horizon, self.sampler, seed)
             act = self.agent.act
-            self.source.open(self.task, self.env_kwargs, self.num_envs, self.exploration, act, seed)
+            self.source.open(self.task, self.env_kwargs, self.num_envs, self.exploration, self.practice, act, seed)
 
     def collect(self, random: bool = False) -> None:
         """Get an episode of each environment, of random actions if `random`, store it and show it to the agent."""
@@ -143,7 +147,8 @@ class GoalDataModule(LightningDataModule):
             self.env_steps += int(agent.sum_over_workers(steps))
             taken = without_padding(episode)
             uses_phi = agent.dynamics is not None or any(part.uses_phi for part in agent.parts.values())
-            self.task.check_episode(taken, self.episodes, uses_phi)
+            if uses_phi:
+                self.task.check_achieved_goals(taken["observation"], taken["achieved_goal"], self.episodes)
             self.episodes += 1
             self.replay.add(episode)
             agent.observe(taken)

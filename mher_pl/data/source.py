@@ -9,6 +9,7 @@ from tensordict import TensorDict
 
 from mher_pl.exploration import Act, Exploration
 from mher_pl.parts import Part
+from mher_pl.practice import Practice
 from mher_pl.task import Task
 
 
@@ -17,7 +18,14 @@ class EpisodeSource(Part, ABC):
 
     @abstractmethod
     def open(
-        self, task: Task, env_kwargs: dict[str, Any], num_envs: int, exploration: Exploration, act: Act, seed: int
+        self,
+        task: Task,
+        env_kwargs: dict[str, Any],
+        num_envs: int,
+        exploration: Exploration,
+        practice: Practice,
+        act: Act,
+        seed: int,
     ) -> None:
         """Get ready to train.
 
@@ -26,6 +34,7 @@ class EpisodeSource(Part, ABC):
             env_kwargs: arguments of its environment.
             num_envs: episodes at a time, N.
             exploration: acts in the episodes.
+            practice: chooses the goals that they pursue.
             act: the deterministic actor, which goes on learning between episodes.
             seed: of all randomness.
         """

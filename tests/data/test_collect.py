@@ -8,6 +8,7 @@ from mher_pl.envs import make, make_vec
 from mher_pl.errors import EnvironmentFailed, NonFiniteError, UserError
 from mher_pl.exploration import NoisyActor
 from mher_pl.inspection import inspect_task
+from mher_pl.practice import GivenGoals, NextGoals, Practice
 from mher_pl.streams import Stream, stream_seed
 
 SEED = 3
@@ -19,6 +20,7 @@ def collector(
     random: float = 0.3,
     action: float = 0.25,
     num_envs: int = 1,
+    practice: Practice | None = None,
     **env_kwargs,
 ) -> Collected:
     """Episodes of an actor whose every action is the same."""
@@ -28,7 +30,7 @@ def collector(
         return torch.full((*observation.shape[:-1], task.action_size), action)
 
     collected = Collected()
-    collected.open(task, env_kwargs, num_envs, NoisyActor(noise, random), act, SEED)
+    collected.open(task, env_kwargs, num_envs, NoisyActor(noise, random), practice or GivenGoals(), act, SEED)
     return collected
 
 
@@ -216,3 +218,19 @@ def test_an_environment_that_fails_is_named_with_episode_and_step(num_envs: int,
     assert str(failed.value) == f"the environment failed in {place.format(running)} ({reason})"
     assert isinstance(failed.value.__cause__, RuntimeError)
     collect.close()
+
+
+def test_practised_goals_are_what_the_actor_sees_and_what_is_stored():
+    collect = collector("mher_pl/Reacher-v1", noise=0.0, random=0.0, practice=NextGoals(1.0))
+    seen, act = [], collect.policy.act
+    collect.policy.act = lambda observation, goal: seen.append(goal.clone()) or act(observation, goal)
+    collect.task.reward = lambda achieved, desired: torch.zeros(len(achieved))  # each goal is reached at once
+    next_one(collect)
+    seen.clear()
+    episode = next_one(collect)
+    assert torch.equal(torch.stack(seen), episode["desired_goal"])
+    goals = {tuple(goal.tolist()) for goal in episode["desired_goal"]}
+    assert len(goals) == 2  # of both episodes
+    given = tuple(episode["observation"][0, 4:6].tolist())  # Reacher shows its own, all along
+    assert given in goals
+    assert bool((episode["observation"][:, 4:6] == torch.tensor(given)).all())
