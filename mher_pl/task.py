@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import DTypeLike
-from tensordict import TensorDict
 from torch import Tensor
 
 from mher_pl.errors import UserError

@@ -104,7 +104,7 @@ def test_every_method_of_the_paper_has_an_overlay():
 
 @pytest.mark.parametrize("method", [*METHODS, *BEYOND_THE_PAPER])
 def test_an_overlay_is_one_screen(method):
-    assert len((OVERLAYS / f"{method}.yaml").read_text().splitlines()) <= 30
+    assert len((OVERLAYS / f"{method}.yaml").read_text().splitlines()) <= 50
 
 
 def test_the_two_overlays_of_plangan_have_the_same_settings_of_the_model_and_differ_in_planner_and_batches(tmp_path):

@@ -107,3 +107,10 @@ class TestCheckEpisode:
                 episode["observation"][:-1], episode["desired_goal"], 3
             )
         make_task().check_desired_goals(episode["observation"][:-1], episode["desired_goal"], 3)
+
+
+def test_who_needs_phi_is_told_where_it_is_unclear_and_nowhere_else():
+    with pytest.raises(UserError, match=r"data.goal_indices is null, but the tester must know.*entries \[1, 2\]"):
+        make_task_of_unclear_goals().require_phi("the tester")
+    make_task().require_phi("the tester")
+    make_task(goal_indices=None).require_phi("the tester")

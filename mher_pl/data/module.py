@@ -15,10 +15,10 @@ from mher_pl.data.replay import EpisodeReplay
 from mher_pl.data.source import EpisodeSource
 from mher_pl.errors import UserError, require, require_int, require_multiple
 from mher_pl.exploration import Exploration
-from mher_pl.practice import Practice
 from mher_pl.inspection import inspect_task
 from mher_pl.parallel.workers import gather_from_workers, worker_seed
 from mher_pl.parts import Part, load_worker_states, require_same_parts, worker_states
+from mher_pl.practice import Practice
 from mher_pl.sampler import Sampler
 
 
