@@ -6,6 +6,7 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from mher_pl.data import data_of
 from mher_pl.storage.checkpoint import link_file
 from mher_pl.storage.writer import writer_of
 
@@ -46,6 +47,8 @@ class RunCheckpoint(Checkpoint):
         """Write `last.ckpt` of the state that is."""
         for logger in trainer.loggers:
             logger.save()  # the curve up to a checkpoint is on the disk before it
+        if (table := data_of(trainer).table) is not None:
+            writer_of(trainer).do(table.sync)
         trainer.save_checkpoint(self.last)
         self.last_is_best = False
 

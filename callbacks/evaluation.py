@@ -54,10 +54,11 @@ class Evaluation(Callback):
         if value is not None:
             metrics["eval/q_mean"] = value.mean().item()
         metrics = self._mean_over_workers(trainer, metrics, len(outcome.success))
-        pl_module.log_dict(metrics, logger=False)  # for other callbacks; Lightning would log against its own steps
         if trainer.state.fn == TrainerFn.FITTING:
-            data_of(trainer).log_metrics(metrics | {"epoch": trainer.current_epoch})
-        elif trainer.is_global_zero:
+            data_of(trainer).log_metrics(metrics)
+            return
+        pl_module.log_dict(metrics)  # what `trainer.test` returns
+        if trainer.is_global_zero:
             print(f"{self.episodes} episodes of {pl_module.task.env}")
             print("\n".join(f"  {name.removeprefix('eval/'):<16}{value:>9.3f}" for name, value in metrics.items()))
 

@@ -83,6 +83,10 @@ def _train_or_evaluate(argv: list[str]) -> int:
         return 2
     except MisconfigurationException as error:  # a trainer setting that Lightning refuses
         raise UserError(" ".join(str(error).split())) from error
+    except RuntimeError as error:
+        if not str(error).startswith("Early stopping conditioned on metric"):  # a mistake that has no type of its own
+            raise
+        raise UserError(" ".join(str(error).split())) from error
     finally:
         gc.freeze()
     return 0

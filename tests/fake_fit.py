@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import yaml
-from fake_runs import START, write_config, write_events
+from fake_runs import START, write_config, write_metrics
 
 
 def main() -> int:
@@ -43,17 +43,17 @@ def main() -> int:
     checkpoint = folder / "checkpoints/last.ckpt"
     checkpoint.parent.mkdir(exist_ok=True)
     done = int(checkpoint.read_text()) if arguments.ckpt_path == "last" else 0
-    session = {"first_epoch": done, "start": START + 1000 * done}
+    session = {"first_epoch": done + 1, "start": START + 1000 * done}
     if behave == "wait":
         print("waiting")
         while not Path("go").exists():
             time.sleep(0.05)
     if behave in ("learn", "wait"):
-        write_events(folder, [0.5] * (arguments.max_epochs - done), **session)
+        write_metrics(folder, [0.5] * (arguments.max_epochs - done), **session)
         checkpoint.write_text(str(arguments.max_epochs))
     if behave in ("hang", "deaf"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN if behave == "deaf" else signal.default_int_handler)
-        write_events(folder, [0.5], **session)
+        write_metrics(folder, [0.5], **session)
         checkpoint.write_text(str(done + 1))
         print(f"waiting as {os.getpid()}")
         try:

@@ -3,11 +3,8 @@
 from pathlib import Path
 
 import yaml
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.record_writer import RecordWriter
 
-START = 1_700_000_000.0  # Unix time of a run's first event
+START = 1_700_000_000.0  # Unix time of a run's start
 
 
 def write_config(
@@ -33,37 +30,30 @@ def write_config(
     return folder
 
 
-def write_events(
+def write_metrics(
     folder: Path,
     rates: list[float],
     *,
-    first_epoch: int = 0,
+    first_epoch: int = 1,
     start: float = START,
-    placeholder: bool = True,
-    log_epoch: bool = True,
     steps_per_epoch: int = 100,
     warmup_steps: int = 2000,
     seconds_per_epoch: float = 10.0,
 ) -> None:
-    """Write one session's event file: success rates of consecutive epochs, counted from 0 as training does."""
-    scalars = [("eval/success_rate", 0.0, 0, start)] if placeholder else []
-    for place, rate in enumerate(rates):
-        epoch = first_epoch + place
-        step, time = warmup_steps + steps_per_epoch * (epoch + 1), start + seconds_per_epoch * (place + 1)
-        scalars.append(("eval/success_rate", rate, step, time))
-        scalars.append(("train/critic_loss", 1.0, step, time))
-        if log_epoch:
-            scalars.append(("epoch", epoch, step, time))
-    with (folder / f"events.out.tfevents.{start:.0f}.host.1.0").open("wb") as file:
-        writer = RecordWriter(file)
-        writer.write(Event(wall_time=start, file_version="brain.Event:2").SerializeToString())
-        for tag, value, step, time in scalars:
-            summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
-            writer.write(Event(wall_time=time, step=step, summary=summary).SerializeToString())
+    """Add success rates of consecutive epochs to a run's table, as a start of it that goes on from `first_epoch`."""
+    lines = ["epoch,env_steps,unix_time,metric,value"]
+    if (folder / "metrics.csv").is_file():
+        before = (folder / "metrics.csv").read_text().splitlines()[1:]
+        lines += [line for line in before if int(line.split(",")[0]) < first_epoch]
+    for epoch, rate in enumerate(rates, first_epoch):
+        key = f"{epoch},{warmup_steps + steps_per_epoch * epoch},{start + seconds_per_epoch * epoch}"
+        values = {"eval/success_rate": rate, "time/wall": seconds_per_epoch * epoch, "train/critic_loss": 1.0}
+        lines += [f"{key},{metric},{value}" for metric, value in values.items()]
+    (folder / "metrics.csv").write_text("".join(f"{line}\n" for line in lines))
 
 
 def write_run(folder: Path, rates: list[float], *, start: float = START, **config: object) -> Path:
     """Write a whole run whose length is that of `rates`."""
     write_config(folder, **{"max_epochs": len(rates), **config})
-    write_events(folder, rates, start=start)
+    write_metrics(folder, rates, start=start)
     return folder

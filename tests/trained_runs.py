@@ -11,6 +11,7 @@ from lightning import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mher_pl.__main__ import main
+from mher_pl.storage.metrics import read_metrics
 
 ROOT = Path(__file__).parents[1]
 SMALL = [
@@ -86,12 +87,19 @@ def state(folder: Path, name: str = "last.ckpt") -> dict[str, object]:
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    """Assert that checkpoints and scalars of two runs are equal bit for bit."""
+    """Assert that checkpoints and scalars of two runs are equal bit for bit, and so are their tables."""
     a, b = state(one), state(other)
     assert a.keys() == b.keys()
     assert [key for key in a if not _equal(a[key], b[key])] == []
     assert scalars(one) == scalars(other)
     assert len(scalars(one)) > 20
+    assert table(one) == table(other)
+
+
+def table(folder: Path) -> list[tuple[int, int, str, float]]:
+    """The lines of a run's metrics; no times."""
+    lines = [(line.epoch, line.env_steps, line.metric, line.value) for line in read_metrics(folder)]
+    return [line for line in lines if not line[2].startswith("time/")]
 
 
 def _flatten(value: object, path: str = ""):

@@ -243,7 +243,7 @@ def main(argv: list[str]) -> int:
     """Run the command."""
     parser = OneLineParser(
         prog="python -m mher_pl report",
-        description="Learning curves, statistics over seeds and a figure, from finished runs' TensorBoard events.",
+        description="Learning curves, statistics over seeds and a figure, from finished runs' metrics.csv.",
         epilog="Unfinished and broken runs are named on the error stream and left out.",
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's folder, or a folder that holds runs")

@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 import yaml
 
 from mher_pl.errors import UserError
+from mher_pl.storage.metrics import METRICS_FILE, Metric, read_metrics
 from mher_pl.storage.settings import flatten
 
 CONFIG_FILE = "config.yaml"
-EVENT_FILES = "events.out.tfevents.*"
-SUCCESS_TAG = "eval/success_rate"
 
 
 class IncompleteRun(Exception):
@@ -27,7 +26,7 @@ class CurvePoint(NamedTuple):
     epoch: int  # from 1: after the first epoch
     env_steps: int  # environment steps of training so far
     success_rate: float
-    wall_s: float  # seconds of training until this evaluation, start-up included, pauses between resumes not
+    wall_s: float  # seconds of the run until this epoch's end, pauses between resumes not included
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Run:
 
 
 def find_runs(paths: list[Path]) -> list[Path]:
-    """Return the folders at or below `paths` that hold a configuration or event files, each once.
+    """Return the folders at or below `paths` that hold a configuration or a table of metrics, each once.
 
     A run's own subfolders belong to the run and are not searched.
 
@@ -57,21 +56,24 @@ def find_runs(paths: list[Path]) -> list[Path]:
             raise UserError(f"RUN is {path}; allowed: an existing folder that is a run or contains runs")
         for folder, subfolders, files in walk(path):
             subfolders.sort()
-            if CONFIG_FILE in files or any(Path(file).match(EVENT_FILES) for file in files):
+            if CONFIG_FILE in files or METRICS_FILE in files:
                 found.setdefault(Path(folder).resolve(), Path(folder))
                 subfolders.clear()
     return list(found.values())
 
 
 def read_run(folder: Path) -> Run:
-    """Read one run from its configuration and its TensorBoard events.
+    """Read one run from its configuration and its table of metrics.
 
     Raises:
         IncompleteRun: it is unfinished, unreadable or lacks a part.
     """
     config = _read_config(folder)
-    points = _read_points(folder)
-    curve = _number_epochs(points, config["trainer"])
+    try:
+        metrics = read_metrics(folder)
+    except OSError as error:
+        raise IncompleteRun(f"has an unreadable {METRICS_FILE}: {error.strerror}") from error
+    curve = _curve(metrics, config["trainer"])
     return Run(
         folder=folder,
         task=task_name(config["data"]),
@@ -79,7 +81,7 @@ def read_run(folder: Path) -> Run:
         seed=int(config["seed_everything"]),
         curve=curve,
         settings=dict(flatten({key: config.get(key) for key in ("data", "model", "warmup", "evaluation")})),
-        ended=max(point.wall_time for point in points.values()),
+        ended=max(line.unix_time for line in metrics),
     )
 
 
@@ -116,69 +118,22 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-class _Point(NamedTuple):
-    success_rate: float
-    wall_s: float
-    wall_time: float  # Unix time
-    epoch: float | None  # as logged, from 0
-
-
-def _read_points(folder: Path) -> dict[int, _Point]:
-    """Read every evaluation, keyed by environment steps, from the event files of all sessions of the run."""
-    # TensorBoard takes a second to import: only where events are read.
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    sessions = []
-    for path in folder.glob(EVENT_FILES):
-        events = EventAccumulator(str(path), size_guidance={"scalars": 0}, purge_orphaned_data=False)
-        try:
-            events.Reload()
-            sessions.append((events.FirstEventTimestamp(), events))
-        except Exception:  # a foreign or damaged file: whatever its parser raises, its points are missing
-            continue
-    if not sessions:
-        raise IncompleteRun("has no readable TensorBoard events")
-
-    points: dict[int, _Point] = {}
-    for start, events in sorted(sessions, key=lambda session: session[0]):
-        tags = events.Tags()["scalars"]
-        if SUCCESS_TAG not in tags:
-            continue
-        epochs = {event.step: event.value for event in events.Scalars("epoch")} if "epoch" in tags else {}
-        # The table of hyperparameters writes a success rate at step 0, without an epoch: no evaluation.
-        scalars = [
-            event for event in events.Scalars(SUCCESS_TAG) if event.step in epochs or (event.step and not epochs)
-        ]
-        if not scalars:
-            continue
-        # A session that went on from a checkpoint replaces whatever an earlier one recorded after that checkpoint.
-        points = {step: point for step, point in points.items() if step < scalars[0].step}
-        before = max((point.wall_s for point in points.values()), default=0.0)
-        for event in scalars:
-            wall_s = before + event.wall_time - start
-            points[event.step] = _Point(event.value, wall_s, event.wall_time, epochs.get(event.step))
+def _curve(metrics: list[Metric], trainer: dict[str, Any]) -> list[CurvePoint]:
+    """Return the curve over epochs, checked to be whole; of several evaluations within an epoch the last counts."""
+    seconds = {line.epoch: line.value for line in metrics if line.metric == "time/wall"}
+    points = {
+        line.epoch: CurvePoint(line.epoch, line.env_steps, line.value, seconds.get(line.epoch, math.nan))
+        for line in metrics
+        if line.metric == "eval/success_rate"
+    }
     if not points:
-        raise IncompleteRun(f"has no {SUCCESS_TAG} in its TensorBoard events")
-    return dict(sorted(points.items()))
-
-
-def _number_epochs(points: dict[int, _Point], trainer: dict[str, Any]) -> list[CurvePoint]:
-    """Turn the points into a curve over epochs from 1, and check that it is whole.
-
-    The logged epoch counts where every point has one; otherwise the evaluations are numbered in their order.
-    """
+        raise IncompleteRun(f"has no eval/success_rate in a {METRICS_FILE}")
+    curve = [points[epoch] for epoch in sorted(points)]
     max_epochs, every = trainer["max_epochs"], trainer.get("check_val_every_n_epoch") or 1
-    expected = list(range(every, max_epochs + 1, every))
-    epochs = [round(point.epoch) + 1 for point in points.values() if point.epoch is not None]
-    if len(set(epochs)) < len(points):
-        epochs = [every * number for number in range(1, len(points) + 1)]
-    curve = [
-        CurvePoint(epoch, steps, point.success_rate, point.wall_s)
-        for epoch, (steps, point) in zip(epochs, points.items(), strict=True)
-    ]
+    expected = range(every, max_epochs + 1, every)
     if curve[-1].epoch < expected[-1]:
         raise IncompleteRun(f"is unfinished: {curve[-1].epoch} of {max_epochs} epochs")
-    missing = sorted(set(expected) - set(epochs))
+    missing = sorted(set(expected) - points.keys())
     if missing:
         raise IncompleteRun(f"has no evaluation of epoch {', '.join(map(str, missing))}")
     for point in curve:

@@ -20,6 +20,7 @@ from mher_pl.parallel.workers import gather_from_workers, worker_seed
 from mher_pl.parts import Part, load_worker_states, require_same_parts, worker_states
 from mher_pl.practice import Practice
 from mher_pl.sampler import Sampler
+from mher_pl.storage.metrics import MetricsTable
 
 
 class EpisodeBatches(IterableDataset):
@@ -114,6 +115,7 @@ class GoalDataModule(LightningDataModule):
         self.episodes = 0  # of this worker
         self.position = 0  # episodes of the epoch so far
         self.start = 0  # episode with which the next epoch begins
+        self.table: MetricsTable | None = None  # of the run, where this process writes it
 
     @property
     def running(self) -> Trainer:
@@ -174,9 +176,16 @@ class GoalDataModule(LightningDataModule):
     test_dataloader = val_dataloader
 
     def log_metrics(self, metrics: dict[str, float]) -> None:
-        """Log metrics against environment steps, warm-up included; `global_step` counts updates."""
+        """Log metrics of the epoch against environment steps, warm-up included; `global_step` counts updates.
+
+        They go to the run's table and to all loggers, and callbacks such as `EarlyStopping` can monitor them.
+        """
+        epoch = self.running.current_epoch
+        self.agent.log_dict(metrics, logger=False)  # for callbacks; Lightning would log against its own steps
         for logger in self.running.loggers:
-            logger.log_metrics(metrics, step=self.env_steps)
+            logger.log_metrics(metrics | {"epoch": epoch}, step=self.env_steps)
+        if self.table is not None:
+            self.table.add(epoch + 1, self.env_steps, metrics)
 
     def teardown(self, stage: str) -> None:
         """Close the source."""

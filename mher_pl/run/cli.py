@@ -38,6 +38,7 @@ from mher_pl.run.messages import UsageError, explain, quiet
 from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.configs import find_config
 from mher_pl.storage.folder import RunFolders, changed_settings, checkpoint_file, require_writable, sole_writer
+from mher_pl.storage.metrics import MetricsTable
 from mher_pl.storage.settings import flatten
 from mher_pl.storage.writer import PlainCheckpointIO
 
@@ -213,6 +214,7 @@ class MherCLI(LightningCLI):
     def _output(self, config: dict[str, Any], folder: Path) -> dict[str, Any]:
         """Return the arguments of a trainer that writes into `folder`."""
         atexit.register(remove_if_empty, folder)  # where `load` built what was never trained
+        self.datamodule.table = MetricsTable(folder, self.env_steps)
         arguments: dict[str, Any] = {"default_root_dir": str(folder)}
         if config["logger"] is None:
             # What an interrupted run logged after the checkpoint is hidden.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_runs import START, write_config, write_events, write_run
+from fake_runs import START, write_config, write_metrics, write_run
 from matplotlib.image import imread
 
 from mher_pl.compare.report import main
@@ -89,7 +89,7 @@ def test_broken_and_unfinished_runs_are_named_and_never_averaged_in(tmp_path, ca
     for seed in range(3):
         write_run(tmp_path / f"runs/seed_{seed}", [0.5, 1.0], seed=seed)
     unfinished = write_config(tmp_path / "runs/unfinished", seed=3, max_epochs=2)
-    write_events(unfinished, [0.0])
+    write_metrics(unfinished, [0.0])
     broken = write_run(tmp_path / "runs/broken", [0.0, 0.0], seed=4)
     (broken / "config.yaml").unlink()
     assert report(tmp_path / "runs", out=tmp_path) == 0

@@ -2,11 +2,11 @@ import math
 import shutil
 
 import pytest
-from fake_runs import START, write_config, write_events, write_run
-from torch.utils.tensorboard import SummaryWriter
+from fake_runs import write_config, write_metrics, write_run
 
 from mher_pl.compare.runs import IncompleteRun, find_runs, read_run, task_name
 from mher_pl.errors import UserError
+from mher_pl.storage.metrics import MetricsTable
 
 
 def rates(run):
@@ -19,59 +19,21 @@ def test_a_run_is_read_with_epochs_from_one_and_steps_that_include_the_warmup(tm
     assert run.curve == [(1, 2100, 0.25, 10.0), (2, 2200, 0.5, 20.0), (3, 2300, 1.0, 30.0)]
 
 
-def test_events_of_the_summary_writer_that_training_uses_are_read(tmp_path):
-    write_config(tmp_path, max_epochs=2)
-    writer = SummaryWriter(tmp_path)
-    writer.add_scalar("eval/success_rate", 0.0, 0)
-    for epoch, rate in enumerate([0.5, 0.75]):
-        writer.add_scalar("eval/success_rate", rate, 2100 + 100 * epoch)
-        writer.add_scalar("epoch", epoch, 2100 + 100 * epoch)
-    writer.close()
-    assert rates(read_run(tmp_path)) == [0.5, 0.75]
-
-
-def test_evaluations_without_a_logged_epoch_are_numbered_in_their_order(tmp_path):
-    write_config(tmp_path, max_epochs=4, trainer={"check_val_every_n_epoch": 2})
-    write_events(tmp_path, [0.25, 0.5], log_epoch=False)
+def test_epochs_between_evaluations_need_no_success_rate(tmp_path):
+    write_config(tmp_path, max_epochs=5, trainer={"check_val_every_n_epoch": 2})
+    table = MetricsTable(tmp_path, -1)
+    for epoch in range(1, 6):
+        table.add(epoch, 100 * epoch, {"time/wall": epoch} | ({"eval/success_rate": 0.5} if epoch % 2 == 0 else {}))
     assert [point.epoch for point in read_run(tmp_path).curve] == [2, 4]
 
 
-def test_a_resumed_session_replaces_what_was_recorded_after_its_checkpoint(tmp_path):
-    write_config(tmp_path, max_epochs=4)
-    write_events(tmp_path, [0.125, 0.25, 0.375], start=START)
-    write_events(tmp_path, [0.5, 0.625, 0.75], first_epoch=1, start=START + 1000)
-    run = read_run(tmp_path)
-    assert rates(run) == [0.125, 0.5, 0.625, 0.75]
-    # The pause of 1000 s is no training time, nor are the epochs that were thrown away.
-    assert [point.wall_s for point in run.curve] == [10.0, 20.0, 30.0, 40.0]
-
-
-def test_a_session_cut_off_by_another_resume_leaves_no_stale_points(tmp_path):
-    write_config(tmp_path, max_epochs=4)
-    write_events(tmp_path, [0.125, 0.25, 0.375, 0.5], start=START)
-    write_events(tmp_path, [0.625], first_epoch=1, start=START + 1000)
-    with pytest.raises(IncompleteRun, match="unfinished: 2 of 4 epochs"):
-        read_run(tmp_path)
-
-
-def test_the_sessions_are_ordered_by_time_not_by_file_name(tmp_path):
-    write_config(tmp_path, max_epochs=2)
-    write_events(tmp_path, [0.75, 1.0], start=START + 5)
-    (first,) = tmp_path.glob("events*")
-    first.rename(tmp_path / "events.out.tfevents.0.host.1.0")
-    write_events(tmp_path, [0.25, 0.5], start=START)
-    assert rates(read_run(tmp_path)) == [0.75, 1.0]
-
-
-def test_a_record_cut_off_by_a_kill_costs_only_itself(tmp_path):
-    write_run(tmp_path, [0.25, 0.5])
-    write_events(tmp_path, [0.5, 0.75], first_epoch=2, start=START + 1000)
-    write_config(tmp_path, max_epochs=4)
-    assert rates(read_run(tmp_path)) == [0.25, 0.5, 0.5, 0.75]
-    second = sorted(tmp_path.glob("events*"))[1]
-    second.write_bytes(second.read_bytes()[:-70])
-    with pytest.raises(IncompleteRun, match="unfinished: 3 of 4 epochs"):
-        read_run(tmp_path)
+def test_of_several_evaluations_within_an_epoch_the_last_counts(tmp_path):
+    write_config(tmp_path, max_epochs=1)
+    table = MetricsTable(tmp_path, -1)
+    table.add(1, 50, {"eval/success_rate": 0.25})
+    table.add(1, 100, {"eval/success_rate": 0.5})
+    table.add(1, 100, {"time/wall": 7.0})
+    assert read_run(tmp_path).curve == [(1, 100, 0.5, 7.0)]
 
 
 @pytest.mark.parametrize(
@@ -84,15 +46,13 @@ def test_a_record_cut_off_by_a_kill_costs_only_itself(tmp_path):
         (lambda run: write_config(run, seed="seven"), "has seed_everything 'seven'"),
         (lambda run: write_config(run, max_epochs=-1), "has no end"),
         (lambda run: write_config(run, max_epochs=30), "is unfinished: 3 of 30 epochs"),
-        (lambda run: [file.unlink() for file in run.glob("events*")], "has no readable TensorBoard events"),
-        (
-            lambda run: [file.write_bytes(b"rubbish" * 99) for file in run.glob("events*")],
-            "has no readable TensorBoard",
-        ),
-        (lambda run: [file.write_bytes(b"") for file in run.glob("events*")], "has no readable TensorBoard events"),
-        (lambda run: write_events(run, [], start=START), "has no eval/success_rate"),
-        (lambda run: write_events(run, [0.5, math.nan, 0.5], start=START), "has success rate nan after epoch 2"),
-        (lambda run: write_events(run, [0.5], first_epoch=4, start=START + 9), "has no evaluation of epoch 4"),
+        (lambda run: (run / "metrics.csv").rename(run / "x") and (run / "metrics.csv").mkdir(), "has an unreadable met"),
+        (lambda run: (run / "metrics.csv").unlink(), "has no eval/success_rate in a metrics.csv"),
+        (lambda run: (run / "metrics.csv").write_bytes(b"rubbish\xff" * 99), "has no eval/success_rate in a metrics"),
+        (lambda run: (run / "metrics.csv").write_bytes(b""), "has no eval/success_rate in a metrics.csv"),
+        (lambda run: write_metrics(run, []), "has no eval/success_rate in a metrics.csv"),
+        (lambda run: write_metrics(run, [0.5, math.nan, 0.5]), "has success rate nan after epoch 2"),
+        (lambda run: write_metrics(run, [0.5], first_epoch=5), "has no evaluation of epoch 4"),
     ],
 )
 def test_a_broken_run_is_refused_with_the_reason(tmp_path, spoil, reason):
@@ -104,13 +64,11 @@ def test_a_broken_run_is_refused_with_the_reason(tmp_path, spoil, reason):
         read_run(tmp_path)
 
 
-def test_a_damaged_middle_of_the_events_is_noticed(tmp_path):
+def test_a_damaged_middle_of_the_table_is_noticed(tmp_path):
     write_run(tmp_path, [0.25, 0.5, 0.75])
-    (events,) = tmp_path.glob("events*")
-    content = bytearray(events.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    events.write_bytes(content)
-    with pytest.raises(IncompleteRun, match="unfinished"):
+    path = tmp_path / "metrics.csv"
+    path.write_text(path.read_text().replace("eval/success_rate,0.5", "eval/success_rate,0.5x"))
+    with pytest.raises(IncompleteRun, match="has no evaluation of epoch 2"):
         read_run(tmp_path)
 
 

@@ -116,7 +116,7 @@ def test_a_failed_cell_is_listed_with_the_last_line_of_its_log_and_stops_no_othe
 
 def test_a_fit_that_ends_well_without_a_whole_run_has_failed(workspace, capsys):
     assert sweep.main([grid_file(overrides={"behave": "vanish"})]) == 1
-    assert "its run has no readable TensorBoard events" in capsys.readouterr().err
+    assert "its run has no eval/success_rate in a metrics.csv" in capsys.readouterr().err
 
 
 def test_a_cell_that_was_killed_is_listed_with_the_signal(workspace, capsys):
