@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from lightning import Callback, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
 from tensordict import TensorDict
 from torch import Tensor
 
@@ -58,6 +58,10 @@ class RelabelGoalLogger(Callback):
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     logger.experiment.add_image("relabel/goals", image, data.env_steps, dataformats="HWC")
+                elif isinstance(logger, WandbLogger):
+                    logger.log_image("relabel/goals", [image], data.env_steps)
+                elif isinstance(logger, MLFlowLogger):
+                    logger.experiment.log_image(logger.run_id, image, key="relabel/goals", step=data.env_steps)
 
 
 def mean_distance(batches: list[TensorDict]) -> Tensor:

@@ -17,6 +17,7 @@ def write_config(
     max_epochs: int = 3,
     trainer: dict | None = None,
     model: dict | None = None,
+    episodes: int = 100,
 ) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     config = {
@@ -25,6 +26,7 @@ def write_config(
         "trainer": {"max_epochs": max_epochs, **(trainer or {})},
         "data": {"env": env, "env_kwargs": env_kwargs or {}},
         "model": {"init_args": model or {}},
+        "evaluation": {"episodes": episodes},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return folder

@@ -46,11 +46,12 @@ SPARE_STYLES = [(colour, DOTTED) for colour in (VERMILLION, BLUE, GREEN, ORANGE,
 Curve = tuple[Sequence[int], np.ndarray]  # epochs [E], success rates [seed, E]
 
 
-def draw_curves(tasks: Mapping[str, Mapping[str, Curve]]) -> Figure:
+def draw_curves(tasks: Mapping[str, Mapping[str, Curve]], episodes: Sequence[int]) -> Figure:
     """Draw every algorithm's curve on every task.
 
     Args:
         tasks: by task and then algorithm, its epochs [E] and success rates [seed, E].
+        episodes: of an evaluation, in ascending order where runs differ.
     """
     algorithms = list(dict.fromkeys(name for curves in tasks.values() for name in curves))
     known = [name for name in STYLES if name in algorithms]
@@ -83,6 +84,7 @@ def draw_curves(tasks: Mapping[str, Mapping[str, Curve]]) -> Figure:
     for panel in axes.flat:
         handles |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
     names = [*known, *others]
+    seeds = [len(rates) for curves in tasks.values() for _, rates in curves.values()]
     figure.legend(
         [handles[name] for name in names],
         names,
@@ -90,10 +92,16 @@ def draw_curves(tasks: Mapping[str, Mapping[str, Curve]]) -> Figure:
         ncols=min(len(names), (3, 5, 7)[columns - 1]),
         frameon=False,
         handlelength=3.2,
-        title="Line: median over seeds; shaded: interquartile range",
+        title=f"Line: median over {_range(seeds)} seeds of the success rate in {_range(episodes)} episodes; "
+        "shaded: interquartile range",
         title_fontsize="small",
     )
     return figure
+
+
+def _range(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _limits(curves: Mapping[str, Curve]) -> tuple[float, float]:

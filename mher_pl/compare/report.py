@@ -6,46 +6,25 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from mher_pl.compare.figure import STYLES, draw_curves
 from mher_pl.compare.runs import CurvePoint, IncompleteRun, Run, find_runs, read_run
-from mher_pl.compare.statistics import Estimate, area_under_curve, steps_to_success, stratified_iqm
+from mher_pl.compare.statistics import Estimate
+from mher_pl.compare.summary import (
+    Groups,
+    ImprovementRow,
+    OverallRow,
+    SummaryRow,
+    compare,
+    rank,
+    summarise,
+    summarise_tasks,
+)
 from mher_pl.errors import OneLineParser, UserError
 
 TASK_ORDER = ["Point2DLarge", "Point2DFourRoom", "FetchReach", "SawyerReach", "Reacher"]  # the paper's Figure 2
-
-Groups = dict[tuple[str, str], list[Run]]  # by task and algorithm: one run per seed, of equal length
-
-
-class SummaryRow(NamedTuple):
-    """One line of summary.csv: one algorithm on one task. "Final" is the evaluation after the last epoch."""
-
-    task: str
-    algorithm: str
-    seeds: int
-    median_final_success: float
-    iqm_final_success: float
-    iqm_low: float  # 95 % bootstrap interval over seeds
-    iqm_high: float
-    area_under_curve: float  # interquartile mean over seeds
-    area_low: float
-    area_high: float
-    env_steps_to_95: float  # median over seeds, infinite (an empty cell) where half of them or more never get there
-    seeds_reaching_95: int
-
-
-class OverallRow(NamedTuple):
-    """One line of overall.csv: one algorithm over all tasks, bootstrapped within tasks."""
-
-    algorithm: str
-    tasks: int
-    runs: int
-    iqm_final_success: float
-    iqm_low: float
-    iqm_high: float
 
 
 def report(paths: list[Path], out: Path) -> None:
@@ -60,17 +39,24 @@ def report(paths: list[Path], out: Path) -> None:
     if not runs:
         raise UserError(f"RUN is {' '.join(map(str, paths))}; allowed: folders with at least one finished run")
     groups = _group(runs)
-    summary = [_summarise(task, algorithm, members) for (task, algorithm), members in groups.items()]
-    overall = _summarise_tasks(groups)
+    summary = [summarise(task, algorithm, members) for (task, algorithm), members in groups.items()]
+    overall = summarise_tasks(groups)
+    improvement = compare(groups)
     try:
-        written = _write(out, groups, summary, overall)
+        written = _write(out, groups, summary, overall, improvement)
     except OSError as error:
         raise UserError(f"--out is {out} ({error}); allowed: a folder, new or existing, that can be written") from None
-    _print_tables(summary, overall)
+    _print_tables(summary, overall, improvement)
     print(f"\n{len(runs)} {'run' if len(runs) == 1 else 'runs'} in {', '.join(map(str, written))}")
 
 
-def _write(out: Path, groups: Groups, summary: list[SummaryRow], overall: list[OverallRow]) -> list[Path]:
+def _write(
+    out: Path,
+    groups: Groups,
+    summary: list[SummaryRow],
+    overall: list[OverallRow],
+    improvement: list[ImprovementRow],
+) -> list[Path]:
     """Write the tables and the figure and return their paths."""
     out.mkdir(parents=True, exist_ok=True)
     curves = [
@@ -82,9 +68,13 @@ def _write(out: Path, groups: Groups, summary: list[SummaryRow], overall: list[O
     _write_csv(out / "curves.csv", ("task", "algorithm", "seed", *CurvePoint._fields), curves)
     _write_csv(out / "summary.csv", SummaryRow._fields, summary)
     written = [out / "curves.csv", out / "curves.png", out / "summary.csv"]
-    if overall:
-        _write_csv(out / "overall.csv", OverallRow._fields, overall)
-        written.append(out / "overall.csv")
+    for name, fields, rows in (
+        ("overall.csv", OverallRow._fields, overall),
+        ("improvement.csv", ImprovementRow._fields, improvement),
+    ):
+        if rows:
+            _write_csv(out / name, fields, rows)
+            written.append(out / name)
     _draw(groups, out / "curves.png")
     return written
 
@@ -110,7 +100,7 @@ def _group(runs: list[Run]) -> Groups:
         newest[key] = run
 
     groups: Groups = defaultdict(list)
-    for key in sorted(newest, key=lambda key: (_rank(key[0], TASK_ORDER), _rank(key[1], list(STYLES)), key[2])):
+    for key in sorted(newest, key=lambda key: (rank(key[0], TASK_ORDER), rank(key[1], list(STYLES)), key[2])):
         groups[key[:2]].append(newest[key])
     for (task, algorithm), members in groups.items():
         counts = Counter(tuple(point.epoch for point in run.curve) for run in members)
@@ -127,47 +117,11 @@ def _group(runs: list[Run]) -> Groups:
     return dict(groups)
 
 
-def _rank(name: str, order: list[str]) -> tuple[int, str]:
-    """Sort the names that start with one of `order` first, in that order, and the others by the alphabet."""
-    return next((place for place, known in enumerate(order) if name.startswith(known)), len(order)), name
-
-
 def _differing(members: list[Run]) -> Iterable[str]:
     """Name the settings, the seed's own apart, in which the runs of one group differ."""
     for key in {key for run in members for key in run.settings if not key.endswith(".seed")}:
         if len({repr(run.settings.get(key)) for run in members}) > 1:
             yield key
-
-
-def _summarise(task: str, algorithm: str, members: list[Run]) -> SummaryRow:
-    final = [run.curve[-1].success_rate for run in members]
-    curves = [([p.env_steps for p in run.curve], [p.success_rate for p in run.curve]) for run in members]
-    steps = [steps_to_success(*curve) for curve in curves]
-    return SummaryRow(
-        task,
-        algorithm,
-        len(members),
-        float(np.median(final)),
-        *stratified_iqm([final]),
-        *stratified_iqm([[area_under_curve(*curve) for curve in curves]]),
-        float(np.median(steps)),
-        sum(map(math.isfinite, steps)),
-    )
-
-
-def _summarise_tasks(groups: Groups) -> list[OverallRow]:
-    """Summarise over tasks the algorithms that have runs on every one; nothing where there is one task only."""
-    tasks = list(dict.fromkeys(task for task, _ in groups))
-    rows = []
-    for algorithm in dict.fromkeys(algorithm for _, algorithm in groups):
-        strata = [
-            [run.curve[-1].success_rate for run in groups[task, algorithm]]
-            for task in tasks
-            if (task, algorithm) in groups
-        ]
-        if len(tasks) > 1 and len(strata) == len(tasks):
-            rows.append(OverallRow(algorithm, len(tasks), sum(map(len, strata)), *stratified_iqm(strata)))
-    return rows
 
 
 def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable]) -> None:
@@ -189,16 +143,17 @@ def _draw(groups: Groups, path: Path) -> None:
     for (task, algorithm), members in groups.items():
         rates = np.array([[point.success_rate for point in run.curve] for run in members])  # [seed, E]
         tasks[task][algorithm] = ([point.epoch for point in members[0].curve], rates)
-    draw_curves(tasks).savefig(path, dpi=150)
+    draw_curves(tasks, sorted({run.episodes for members in groups.values() for run in members})).savefig(path, dpi=150)
 
 
-def _print_tables(summary: list[SummaryRow], overall: list[OverallRow]) -> None:
-    header = ("algorithm", "seeds", "median", "IQM [95 % interval]", "area", "steps to 95 %")
+def _print_tables(summary: list[SummaryRow], overall: list[OverallRow], improvement: list[ImprovementRow]) -> None:
+    header = ("algorithm", "seeds", "episodes", "median", "IQM [95 % interval]", "area", "steps to 95 %")
     for task in dict.fromkeys(row.task for row in summary):
         rows: list[tuple[str, ...]] = [
             (
                 row.algorithm,
                 str(row.seeds),
+                str(row.episodes),
                 f"{row.median_final_success:.3f}",
                 _interval(Estimate(row.iqm_final_success, row.iqm_low, row.iqm_high)),
                 f"{row.area_under_curve:.3f}",
@@ -210,11 +165,31 @@ def _print_tables(summary: list[SummaryRow], overall: list[OverallRow]) -> None:
         print(f"\n{task}: success rate after the last epoch\n{_table(header, rows)}")
     if overall:
         rows = [
-            (row.algorithm, str(row.runs), _interval(Estimate(row.iqm_final_success, row.iqm_low, row.iqm_high)))
+            (
+                row.algorithm,
+                str(row.runs),
+                str(row.episodes),
+                _interval(Estimate(row.iqm_final_success, row.iqm_low, row.iqm_high)),
+            )
             for row in overall
         ]
         print(f"\nAll {overall[0].tasks} tasks, bootstrapped within tasks")
-        print(_table(("algorithm", "runs", "IQM [95 % interval]"), rows))
+        print(_table(("algorithm", "runs", "episodes", "IQM [95 % interval]"), rows))
+    first = improvement[0].algorithm if improvement else ""
+    rows = [
+        (
+            row.other,
+            str(row.tasks),
+            f"{row.runs} : {row.other_runs}",
+            str(row.episodes),
+            _interval(Estimate(row.probability, row.low, row.high)),
+        )
+        for row in improvement
+        if row.algorithm == first
+    ]
+    if rows:
+        print(f"\nHow probably a run of {first} ends above one of another algorithm on the same task; a tie is a half")
+        print(_table(("algorithm", "tasks", "runs", "episodes", "probability [95 % interval]"), rows))
 
 
 def _interval(estimate: Estimate) -> str:

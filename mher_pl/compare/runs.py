@@ -38,6 +38,7 @@ class Run:
     algorithm: str
     seed: int
     curve: list[CurvePoint]
+    episodes: int  # of each evaluation
     settings: dict[str, Any]  # what it learned and was evaluated with, by dotted key
     ended: float  # Unix time of its last evaluation
 
@@ -80,6 +81,7 @@ def read_run(folder: Path) -> Run:
         algorithm=str(config["algorithm"]),
         seed=int(config["seed_everything"]),
         curve=curve,
+        episodes=config["evaluation"]["episodes"],
         settings=dict(flatten({key: config.get(key) for key in ("data", "model", "warmup", "evaluation")})),
         ended=max(line.unix_time for line in metrics),
     )
@@ -105,13 +107,14 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise IncompleteRun(f"has no {CONFIG_FILE}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise IncompleteRun(f"has an unreadable {CONFIG_FILE}: {' '.join(str(error).split())[:120]}") from error
-    for key in ("algorithm", "seed_everything", "data.env", "trainer.max_epochs"):
+    for key in ("algorithm", "seed_everything", "data.env", "trainer.max_epochs", "evaluation.episodes"):
         value = config
         for part in key.split("."):
             value = value.get(part) if isinstance(value, dict) else None
         if value is None:
             raise IncompleteRun(f"has no {key} in its {CONFIG_FILE}")
-        if key in ("seed_everything", "trainer.max_epochs") and (isinstance(value, bool) or not isinstance(value, int)):
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        if key not in ("algorithm", "data.env") and not is_number:
             raise IncompleteRun(f"has {key} {value!r} in its {CONFIG_FILE}, which is not an integer")
     if config["trainer"]["max_epochs"] < 1:
         raise IncompleteRun("has no end: its trainer.max_epochs is below 1")

@@ -1,11 +1,11 @@
-"""What a handful of seeds says: interquartile means with bootstrap intervals, areas, and steps to a success rate.
+"""What a handful of seeds says: interquartile means, improvements, areas, and steps to a success rate.
 
 The intervals come from SciPy's bootstrap in place of rliable, which cannot be imported with pandas 3: rliable 1.2 needs
 arch below 8, and arch 7.2 fails there with a TypeError (with pandas 2.3 it works).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,19 +40,49 @@ def stratified_iqm(strata: Sequence[ArrayLike]) -> Estimate:
     Args:
         strata: one sequence of the seeds' scores per stratum.
     """
-    from scipy.stats import bootstrap
-
     scores = [np.asarray(stratum, dtype=float) for stratum in strata]
     value = float(interquartile_mean(np.concatenate(scores)))
-    if min(len(stratum) for stratum in scores) < 2:
-        return Estimate(value, math.nan, math.nan)
 
     def iqm(*resampled: np.ndarray, axis: int = -1) -> np.ndarray:
         return interquartile_mean(np.concatenate(resampled, axis=axis), axis=axis)
 
+    return _with_interval(value, scores, iqm)
+
+
+def probability_of_improvement(strata: Sequence[tuple[ArrayLike, ArrayLike]]) -> Estimate:
+    """Estimate how probably a run of one method ends above a run of another on the same task, ties counting a half.
+
+    It is the mean over tasks of the Mann-Whitney statistic (Agarwal et al. 2021), 0.5 where neither is the better,
+    with a percentile interval at 95 % from seeds that are resampled within each method and task.
+
+    Args:
+        strata: per task the seeds' scores of the one and of the other method.
+    """
+    scores = [np.asarray(sample, dtype=float) for pair in strata for sample in pair]
+
+    def probability(*samples: np.ndarray, axis: int = -1) -> np.ndarray:
+        pairs = zip(samples[::2], samples[1::2], strict=True)
+        differences = [np.sign(one[..., :, None] - other[..., None, :]) for one, other in pairs]  # [..., seed, seed]
+        return np.mean([0.5 + 0.5 * difference.mean(axis=(-2, -1)) for difference in differences], axis=0)
+
+    return _with_interval(float(probability(*scores)), scores, probability)
+
+
+def _with_interval(value: float, samples: list[np.ndarray], statistic: Callable) -> Estimate:
+    """Bootstrap the interval of a statistic of several samples, each resampled on its own."""
+    from scipy.stats import bootstrap
+
+    if min(map(len, samples)) < 2:
+        return Estimate(value, math.nan, math.nan)
     # The fixed seed makes a report of the same runs the same report.
     interval = bootstrap(
-        scores, iqm, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="percentile", vectorized=True, rng=0
+        samples,
+        statistic,
+        n_resamples=RESAMPLES,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        vectorized=True,
+        rng=0,
     ).confidence_interval
     return Estimate(value, float(interval.low), float(interval.high))
 

@@ -34,7 +34,7 @@ from mher_pl.errors import EnvironmentFailed, SeedsFailed, UserError, require, r
 from mher_pl.parallel.cluster import global_rank
 from mher_pl.parallel.ddp import WorkerStrategy
 from mher_pl.parallel.seeds import SeedParallelStrategy
-from mher_pl.run.messages import UsageError, explain, quiet
+from mher_pl.run.messages import UsageError, explain, explain_class, quiet
 from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.configs import find_config
 from mher_pl.storage.folder import RunFolders, changed_settings, checkpoint_file, require_writable, sole_writer
@@ -42,7 +42,7 @@ from mher_pl.storage.metrics import MetricsTable
 from mher_pl.storage.settings import flatten
 from mher_pl.storage.writer import PlainCheckpointIO
 
-CONFIG_FOLDERS = "", "algorithms"  # of `configs`, where names are looked for
+CONFIG_FOLDERS = "", "algorithms", "loggers"  # of `configs`, where names are looked for
 SETTINGS = "seed_everything", "algorithm", "data", "model", "warmup"  # sections that decide what a run learns
 
 
@@ -170,6 +170,8 @@ class MherCLI(LightningCLI):
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, UserError):
                 cause = cause.__cause__ or cause.__context__
+            if cause is None and (reason := explain_class(str(error), self.of_command(self.config).as_dict())):
+                raise UserError(reason) from error
             raise cause or error from None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -216,12 +218,13 @@ class MherCLI(LightningCLI):
         atexit.register(remove_if_empty, folder)  # where `load` built what was never trained
         self.datamodule.table = MetricsTable(folder, self.env_steps)
         arguments: dict[str, Any] = {"default_root_dir": str(folder)}
-        if config["logger"] is None:
+        loggers = as_list(config["logger"])
+        beside = config["logger"] is None or isinstance(config["logger"], list)  # one alone is in its place
+        if beside and not any(isinstance(logger, TensorBoardLogger) for logger in loggers):
             # What an interrupted run logged after the checkpoint is hidden.
             purge_step = self.env_steps + 1 if self.continued else None
-            arguments["logger"] = TensorBoardLogger(
-                folder, name="", version="", default_hp_metric=False, purge_step=purge_step
-            )
+            tensorboard = TensorBoardLogger(folder, name="", version="", default_hp_metric=False, purge_step=purge_step)
+            arguments["logger"] = [tensorboard, *loggers]
         return arguments
 
     def _find_folder(self, config: dict[str, Any]) -> Path:
@@ -286,6 +289,8 @@ class MherCLI(LightningCLI):
                 experiment, session, _ = hparams(parameters, {"eval/success_rate": 0.0})
                 logger.experiment.file_writer.add_summary(experiment)
                 logger.experiment.file_writer.add_summary(session)
+            else:
+                logger.log_hyperparams(parameters)
 
     def after_fit(self) -> None:
         """Fail if a seed failed.

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -41,6 +42,15 @@ def explain(message: str, args: Sequence[str]) -> str:
             return f"{key} is {wrong[1]!r}; allowed: the name of a class, as in configs/*.yaml and configs/algorithms"
         return f"{key}: {_flat(message.split(':', 1)[-1])}"
     return _flat(message)
+
+
+def explain_class(message: str, config: dict[str, Any]) -> str | None:
+    """Say in one line which class of `config` could not be built and why, if the parser's `message` is about that."""
+    found = re.search(r"Problem with given class_path '([\w.]+)':\s*(.*?)(?:\n\s*- |$)", message, re.DOTALL)
+    if found is None:
+        return None
+    key = next((key for key, value in flatten(config) if found[1] in str(value)), "a class")
+    return f"{key} is {found[1]}, which cannot be built: {_flat(found[2])}"
 
 
 def _flat(message: str) -> str:

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from mher_pl.compare.figure import STYLES, draw_curves
+from mher_pl.compare import figure as figures
+from mher_pl.compare.figure import STYLES
+
+
+def draw_curves(tasks, episodes=(100,)):
+    return figures.draw_curves(tasks, episodes)
 
 
 def curve(*seeds):
@@ -63,3 +68,11 @@ def test_the_legend_of_all_methods_fits_into_the_figure(tasks):
     box = figure.legends[0].get_window_extent()
     assert box.x0 >= 0
     assert box.x1 <= figure.bbox.x1
+
+
+def test_the_figure_says_the_number_of_seeds_and_episodes():
+    tasks = {"A-v1": {"mher": curve([0], [1], [1]), "her": curve([0], [1])}}
+    (title,) = [legend.get_title().get_text() for legend in draw_curves(tasks).legends]
+    assert title.startswith("Line: median over 2 to 3 seeds of the success rate in 100 episodes;")
+    (title,) = [legend.get_title().get_text() for legend in draw_curves(tasks, [50, 100]).legends]
+    assert "in 50 to 100 episodes" in title

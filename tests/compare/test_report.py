@@ -1,4 +1,5 @@
 import csv
+import re
 import sys
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test_the_summary_holds_the_statistics_over_seeds(tmp_path, capsys):
     assert float(row["area_under_curve"]) == pytest.approx(np.mean([0.25 * 0.5 + 0.75 * x for x in finals[1:4]]))
     assert float(row["env_steps_to_95"]) == 2200
     assert row["seeds_reaching_95"] == "4"
-    assert "mher           5   0.970  0.970" in capsys.readouterr().out
+    assert "mher           5       100   0.970  0.970" in capsys.readouterr().out
 
 
 def test_steps_that_most_seeds_never_reach_are_an_empty_cell(tmp_path):
@@ -70,11 +71,33 @@ def test_tasks_together_are_summarised_for_algorithms_that_ran_on_all(tmp_path):
             "algorithm": "mher",
             "tasks": "2",
             "runs": "4",
+            "episodes": "100",
             "iqm_final_success": "0.5",
             "iqm_low": "0.5",
             "iqm_high": "0.5",
         }
     ]
+
+
+def test_algorithms_are_compared_on_the_tasks_that_both_have(tmp_path, capsys):
+    for seed in range(2):
+        for env, name, rate in (
+            ("A-v1", "mher", 1.0),
+            ("A-v1", "her", 0.5),
+            ("B-v1", "mher", 0.25),
+            ("B-v1", "her", 0.25),
+        ):
+            folder = tmp_path / f"runs/{env}/{name}/{seed}"
+            write_run(folder, [rate], env=env, algorithm=name, seed=seed, episodes=50 if seed else 100)
+        write_run(tmp_path / f"runs/B-v1/cher/{seed}", [0.75], env="B-v1", algorithm="cher", seed=seed)
+    report(tmp_path / "runs", out=tmp_path)
+    rows = [list(row.values()) for row in table(tmp_path / "improvement.csv")]
+    assert rows == [
+        ["mher", "her", "2", "4", "4", "50", "0.75", "0.75", "0.75"],
+        ["mher", "cher", "1", "2", "2", "50", "0", "0", "0"],
+        ["her", "cher", "1", "2", "2", "50", "0", "0", "0"],
+    ]
+    assert re.search(r"\n  her +2  4 : 4 +50 +0.750 \[0.750, 0.750\]\n", capsys.readouterr().out)
 
 
 def test_the_figure_is_an_image_with_a_panel_per_task(tmp_path):

@@ -46,7 +46,10 @@ def test_of_several_evaluations_within_an_epoch_the_last_counts(tmp_path):
         (lambda run: write_config(run, seed="seven"), "has seed_everything 'seven'"),
         (lambda run: write_config(run, max_epochs=-1), "has no end"),
         (lambda run: write_config(run, max_epochs=30), "is unfinished: 3 of 30 epochs"),
-        (lambda run: (run / "metrics.csv").rename(run / "x") and (run / "metrics.csv").mkdir(), "has an unreadable met"),
+        (
+            lambda run: (run / "metrics.csv").rename(run / "x") and (run / "metrics.csv").mkdir(),
+            "has an unreadable met",
+        ),
         (lambda run: (run / "metrics.csv").unlink(), "has no eval/success_rate in a metrics.csv"),
         (lambda run: (run / "metrics.csv").write_bytes(b"rubbish\xff" * 99), "has no eval/success_rate in a metrics"),
         (lambda run: (run / "metrics.csv").write_bytes(b""), "has no eval/success_rate in a metrics.csv"),

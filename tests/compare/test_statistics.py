@@ -3,7 +3,13 @@ import math
 import numpy as np
 import pytest
 
-from mher_pl.compare.statistics import area_under_curve, interquartile_mean, steps_to_success, stratified_iqm
+from mher_pl.compare.statistics import (
+    area_under_curve,
+    interquartile_mean,
+    probability_of_improvement,
+    steps_to_success,
+    stratified_iqm,
+)
 
 
 @pytest.mark.parametrize(
@@ -47,3 +53,19 @@ def test_the_area_weighs_success_by_environment_steps():
 def test_steps_to_success_are_those_of_the_first_evaluation_that_reaches_it():
     assert steps_to_success([10, 20, 30, 40], [0.5, float(np.float32(0.95)), 0.25, 1.0]) == 20
     assert steps_to_success([10, 20], [0.94, 0.949]) == math.inf
+
+
+def test_the_probability_of_improvement_counts_pairs_of_seeds_and_a_tie_as_a_half():
+    one, other = [0.9, 0.5], [0.5, 0.1, 0.9]
+    assert probability_of_improvement([(one, other)]).value == pytest.approx((2 + 0.5 + 1 + 0.5) / 6)
+    both = probability_of_improvement([(one, other), ([1.0], [0.0])])
+    assert both.value == pytest.approx((4 / 6 + 1) / 2)
+    assert math.isnan(both.low), "one seed has no interval"
+
+
+def test_the_interval_of_the_probability_of_improvement_is_drawn_from_both_methods_seeds():
+    rng = np.random.default_rng(3)
+    one, other = rng.random(6), rng.random(5) - 0.2
+    draws = rng.choice(one, (20_000, 6))[:, :, None] > rng.choice(other, (20_000, 5))[:, None, :]
+    estimate = probability_of_improvement([(one, other)])
+    assert (estimate.low, estimate.high) == pytest.approx(np.percentile(draws.mean(axis=(1, 2)), [2.5, 97.5]), abs=0.04)

@@ -1,12 +1,13 @@
 """Loggers, and callbacks that monitor what is logged, as a user adds them."""
 
+import json
 from pathlib import Path
 
 import pytest
+from trained_runs import fit, run_folder
 
 from mher_pl.storage.metrics import read_metrics
 from tests.events import scalars
-from trained_runs import fit, run_folder
 
 
 def names(folder: Path) -> set[str]:
@@ -28,11 +29,9 @@ def test_the_runs_own_table_holds_all_that_tensorboard_shows(tmp_path):
         assert logged["epoch"][line.env_steps] == line.epoch - 1
 
 
-@pytest.mark.parametrize("logger", ["lightning.pytorch.loggers.CSVLogger", "false"])
-def test_the_table_is_written_with_any_logger_and_without(tmp_path, monkeypatch, logger):
-    monkeypatch.chdir(tmp_path)
-    assert fit(tmp_path, f"--trainer.logger={logger}", epochs=1) == 0
-    assert {"eval/success_rate", "train/critic_loss", "time/wall", "relabel/goal_distance"} <= names(run_folder(tmp_path))
+def test_the_table_is_written_without_any_logger(tmp_path):
+    assert fit(tmp_path, "--trainer.logger=false", epochs=1) == 0
+    assert {"eval/success_rate", "train/critic_loss", "time/wall"} <= names(run_folder(tmp_path))
 
 
 @pytest.mark.parametrize("metric", ["train/critic_loss", "time/wall", "relabel/goal_distance"])
@@ -50,3 +49,57 @@ def test_a_monitor_of_what_is_not_there_is_one_line_with_what_is(tmp_path, capsy
     (error,) = capsys.readouterr().err.splitlines()
     assert "train/criticloss" in error
     assert "train/critic_loss" in error
+
+
+def test_tensorboard_is_replaced_by_a_logger_and_joined_by_a_list(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for option in ("--trainer.logger=", "--trainer.logger+="):
+        assert (
+            fit(tmp_path, f"{option}lightning.pytorch.loggers.CSVLogger", "--trainer.logger.save_dir=csv", epochs=1)
+            == 0
+        )
+    assert len(list(Path("csv").rglob("metrics.csv"))) == 2
+    assert not list(run_folder(tmp_path).glob("events*"))
+    assert list(run_folder(tmp_path, name="seed_0-2").glob("events*"))
+
+
+@pytest.mark.parametrize(("name", "package"), [("WandbLogger", "wandb"), ("MLFlowLogger", "mlflow")])
+def test_a_logger_whose_package_is_missing_is_one_line_that_names_it(tmp_path, monkeypatch, capsys, name, package):
+    monkeypatch.setattr(f"lightning.pytorch.loggers.{package}._{package.upper()}_AVAILABLE", Missing(package))
+    assert fit(tmp_path, f"--trainer.logger=lightning.pytorch.loggers.{name}") == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"error: trainer.logger is lightning.pytorch.loggers.{name}, which cannot be built: ")
+    assert package in error
+
+
+class Missing(str):
+    def __bool__(self) -> bool:
+        return False
+
+
+def test_wandb_offline_keeps_curves_settings_and_pictures(tmp_path, monkeypatch):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.chdir(tmp_path)
+    logger = ["--config", "wandb", "--trainer.logger.offline=true", "--relabel_goals.every_n_epochs=1"]
+    try:
+        assert fit(tmp_path, *logger, epochs=2) == 0
+        (folder,) = Path("wandb").glob("offline-run-*")
+    finally:
+        wandb.finish()
+    summary = json.loads((folder / "files" / "wandb-summary.json").read_text())
+    assert summary.keys() >= {"eval/success_rate", "train/critic_loss", "relabel/goals", "epoch"}
+    assert summary["trainer/global_step"] == 600
+    assert not list(run_folder(tmp_path).glob("events*"))
+
+
+def test_mlflow_keeps_curves_settings_and_pictures_in_a_local_folder(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.chdir(tmp_path)
+    assert fit(tmp_path, "--config", "mlflow", "--relabel_goals.every_n_epochs=1", epochs=2) == 0
+    client = mlflow.MlflowClient("file:./mlruns")
+    experiment = client.get_experiment_by_name("mher_pl")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.data.params["model.discount"] == "0.99"
+    assert run.info.status == "FINISHED"
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "eval/success_rate")] == [500, 600]
+    assert client.list_artifacts(run.info.run_id)
