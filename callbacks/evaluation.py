@@ -9,8 +9,10 @@ from mher_pl.agent import Agent
 from mher_pl.data import data_of
 from mher_pl.envs import make_vec
 from mher_pl.errors import require, require_int
-from mher_pl.evaluate import Episodes, rollout
+from mher_pl.evaluate import Episodes, rollout, wilson_interval
 from mher_pl.streams import Stream, stream_seeds
+
+SHARES = "eval/success_rate", "eval/success_any"  # metrics that are shares of the episodes
 
 
 class Evaluation(Callback):
@@ -57,10 +59,15 @@ class Evaluation(Callback):
         if trainer.state.fn == TrainerFn.FITTING:
             data_of(trainer).log_metrics(metrics)
             return
-        pl_module.log_dict(metrics)  # what `trainer.test` returns
+        pl_module.log_dict(metrics, logger=False)  # what `trainer.test` returns
         if trainer.is_global_zero:
-            print(f"{self.episodes} episodes of {pl_module.task.env}")
-            print("\n".join(f"  {name.removeprefix('eval/'):<16}{value:>9.3f}" for name, value in metrics.items()))
+            print(f"{self.episodes} episodes of {pl_module.task.env}; in brackets the 95 % interval (Wilson)")
+            for name, value in metrics.items():
+                interval = ""
+                if name in SHARES:
+                    low, high = wilson_interval(round(value * self.episodes), self.episodes)
+                    interval = f"  [{low:.3f}, {high:.3f}]"
+                print(f"  {name.removeprefix('eval/'):<16}{value:>9.3f}{interval}")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Evaluate and print the table."""

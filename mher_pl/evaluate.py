@@ -94,6 +94,15 @@ def rollout(
     )
 
 
+def wilson_interval(successes: int, episodes: int) -> tuple[float, float]:
+    """Return the 95 % score interval of a share of independent episodes (Wilson 1927), of use at 0 and 1 too."""
+    # SciPy takes a second to import: only where an interval is shown.
+    from scipy.stats import binomtest
+
+    interval = binomtest(successes, episodes).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
 def _require_finite(vectors: Mapping[str, ArrayLike], step: int) -> None:
     for name, values in vectors.items():
         if not np.isfinite(values).all():

@@ -6,7 +6,7 @@ from toy import make_agent
 
 from mher_pl.envs import make, make_vec
 from mher_pl.errors import EnvironmentFailed, NonFiniteError
-from mher_pl.evaluate import rollout
+from mher_pl.evaluate import rollout, wilson_interval
 from mher_pl.inspection import inspect_task
 
 SEEDS = [11, 5, 1234]
@@ -137,3 +137,11 @@ def test_an_environment_that_gives_nan_is_named_with_the_step(monkeypatch):
     task = inspect_task("goal_tasks:Plain-v0", {}, None)
     with pytest.raises(NonFiniteError, match="observation at step 2 of an evaluation is NaN or infinite"):
         rollout(towards_goal, make_vec("goal_tasks:Torn-v0", num_envs=2), task, [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("successes", "episodes", "interval"),
+    [(0, 10, (0.0, 0.2775)), (10, 10, (0.7225, 1.0)), (81, 263, (0.2553, 0.3662))],  # the last: Newcombe 1998, table I
+)
+def test_the_interval_of_a_success_rate_is_wilsons(successes, episodes, interval):
+    assert wilson_interval(successes, episodes) == pytest.approx(interval, abs=5e-5)

@@ -41,7 +41,7 @@ def test_fit_validate_and_test_on_point2d(command, tmp_path):
     for subcommand in ("validate", "test"):
         code, out, _ = command(subcommand, f"--ckpt_path={last}", "--evaluation.episodes=7")
         assert code == 0
-        assert out.startswith("7 episodes of mher_pl/Point2DLarge-v1\n  success_rate")
+        assert re.match(r"7 episodes of mher_pl/Point2DLarge-v1; .*\n  success_rate +[\d.]+  \[[\d.]+, [\d.]+\]\n", out)
 
 
 def test_the_tags_and_hyperparameters_that_the_design_names_are_logged(command, tmp_path):
