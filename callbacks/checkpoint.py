@@ -58,7 +58,7 @@ class RunCheckpoint(Checkpoint):
             return
         success_rate, previous = trainer.callback_metrics.get("eval/success_rate"), self.best
         if success_rate is not None and success_rate > self.best_success_rate:
-            self.best, self.last_is_best = self.folder / f"best-epoch={trainer.current_epoch}.ckpt", True
+            self.best, self.last_is_best = self.folder / f"best-epoch={trainer.current_epoch + 1}.ckpt", True
             self.best_success_rate = float(success_rate)
         files = writer_of(trainer)
         with files.beside_training():

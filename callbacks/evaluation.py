@@ -62,12 +62,12 @@ class Evaluation(Callback):
         pl_module.log_dict(metrics, logger=False)  # what `trainer.test` returns
         if trainer.is_global_zero:
             print(f"{self.episodes} episodes of {pl_module.task.env}; in brackets the 95 % interval (Wilson)")
-            for name, value in metrics.items():
+            for name, mean in metrics.items():
                 interval = ""
                 if name in SHARES:
-                    low, high = wilson_interval(round(value * self.episodes), self.episodes)
+                    low, high = wilson_interval(round(mean * self.episodes), self.episodes)
                     interval = f"  [{low:.3f}, {high:.3f}]"
-                print(f"  {name.removeprefix('eval/'):<16}{value:>9.3f}{interval}")
+                print(f"  {name.removeprefix('eval/'):<16}{mean:>9.3f}{interval}")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Evaluate and print the table."""

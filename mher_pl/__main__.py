@@ -2,26 +2,40 @@
 
 import gc
 import os
+import signal
 import sys
+from importlib import import_module
 
+from mher_pl import __version__
 from mher_pl.errors import EnvironmentFailed, Interrupted, NonFiniteError, SeedsFailed, UserError
 
 USAGE = """\
 usage: python -m mher_pl COMMAND [options]
+       python -m mher_pl --version
 
-train and evaluate (options and their meaning: COMMAND --help, configs/*.yaml)
+  list                                           tasks, methods and parts by their names
+
+train and evaluate
   fit       --config fetch [--config her] [--data.batch_size 128]
-  fit       --config fetch --ckpt_path last      (continue an interrupted run)
-  validate  --config fetch --ckpt_path RUN/checkpoints/last.ckpt
-  test      --config fetch --ckpt_path RUN/checkpoints/last.ckpt [--evaluation.episodes 500]
+  fit       --config fetch --ckpt_path last      continue an interrupted run, or begin one
+  fit       --config fetch --help                all settings of a config
+  validate  RUN                                  its last checkpoint; RUN/best is the best
+  test      RUN [--evaluation.episodes 500]      the same, on other episodes
 
 deploy
-  export    RUN|CKPT --out policy.pt2      the policy as a torch.export program, which runs without this package
+  export    RUN --out policy.pt2                 the policy as a torch.export program, without this package
 
 compare
-  report    RUN... --out DIR               learning curves and tables of finished runs
-  sweep     point_tasks                   tasks x algorithms x seeds, resumable
+  report    RUN... --out DIR                     learning curves and tables of finished runs
+  sweep     point_tasks                          tasks x algorithms x seeds, resumable
 """
+
+COMMANDS = {  # and the modules that they are in, beside those of Lightning's command line
+    "list": "mher_pl.run.listing",
+    "report": "mher_pl.compare.report",
+    "sweep": "mher_pl.compare.sweep",
+    "export": "mher_pl.policy",
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,25 +47,17 @@ def main(argv: list[str] | None = None) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0 if argv else 2
+    if argv[0] == "--version":
+        print(f"mher_pl {__version__}")
+        return 0
     command, *rest = argv
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # the console script finds a user's modules where `python -m` does
     try:
-        # Imported late: `--help` and a usage error need none of torch.
         if command in ("fit", "validate", "test"):
             return _train_or_evaluate(argv)
-        if command == "report":
-            from mher_pl.compare import report
-
-            return report.main(rest)
-        if command == "sweep":
-            from mher_pl.compare import sweep
-
-            return sweep.main(rest)
-        if command == "export":
-            from mher_pl import policy
-
-            return policy.main(rest)
+        if command in COMMANDS:
+            return _call(COMMANDS[command], rest)
     except (UserError, NonFiniteError, EnvironmentFailed, SeedsFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -61,8 +67,20 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    print(f"error: command is {command!r}; allowed: fit, validate, test, export, report, sweep", file=sys.stderr)
+    names = ", ".join(["fit", "validate", "test", *COMMANDS])
+    print(f"error: command is {command!r}; allowed: {names}", file=sys.stderr)
     return 2
+
+
+def _call(module: str, argv: list[str]) -> int:
+    """Run another command, which ends quietly where nobody reads its output any more, as behind `| head`."""
+    try:
+        code = import_module(module).main(argv)  # late: `--help` and a usage error need none of torch
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what the interpreter flushes at its end
+        return 128 + signal.SIGPIPE
+    return code
 
 
 def _train_or_evaluate(argv: list[str]) -> int:

@@ -3,6 +3,7 @@
 import atexit
 import os
 import re
+import sys
 import traceback
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -35,9 +36,17 @@ from mher_pl.parallel.cluster import global_rank
 from mher_pl.parallel.ddp import WorkerStrategy
 from mher_pl.parallel.seeds import SeedParallelStrategy
 from mher_pl.run.messages import UsageError, explain, explain_class, quiet
+from mher_pl.run.settings_help import describe
 from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.configs import find_config
-from mher_pl.storage.folder import RunFolders, changed_settings, checkpoint_file, require_writable, sole_writer
+from mher_pl.storage.folder import (
+    RunFolders,
+    changed_settings,
+    checkpoint_file,
+    config_of,
+    require_writable,
+    sole_writer,
+)
 from mher_pl.storage.metrics import MetricsTable
 from mher_pl.storage.settings import flatten
 from mher_pl.storage.writer import PlainCheckpointIO
@@ -115,12 +124,16 @@ class MherCLI(LightningCLI):
             UsageError: they cannot be parsed.
             UserError: a config is missing, or Lightning would not take the seed.
         """
-        args = resolve_configs(args)
+        asks = any(arg in ("-h", "--help") for arg in args) and any(arg.startswith("--config") for arg in args)
+        args = resolve_configs([arg for arg in args if not (asks and arg in ("-h", "--help"))])
         try:
             self.config = parser.parse_args(args)
         except UsageError as error:
             raise UsageError(explain(str(error), args)) from error
         self.subcommand = self.config.get("subcommand")
+        if asks:
+            print(describe(self.of_command(self.config).as_dict()))
+            sys.exit(0)
         seed = self.of_command(self.config).seed_everything
         if isinstance(seed, bool) or not 0 <= seed < 2**32:
             raise UserError(f"seed_everything is {seed!r}; allowed: an integer from 0 to {2**32 - 1}")
@@ -194,7 +207,10 @@ class MherCLI(LightningCLI):
             kwargs["logger"] = False
             options = self.of_command(self.config_init)
             if options.ckpt_path is None:
-                raise UserError("ckpt_path is missing; allowed: --ckpt_path RUN, a run's folder or a checkpoint")
+                raise UserError(
+                    f"ckpt_path is missing; allowed: {self.subcommand} RUN, or --ckpt_path RUN; RUN is a run's folder, "
+                    "RUN/best or a checkpoint"
+                )
             options.ckpt_path = str(checkpoint_file(options.ckpt_path))
         if config["enable_progress_bar"] is not False:
             callbacks.append(Progress())
@@ -242,6 +258,8 @@ class MherCLI(LightningCLI):
         self.env_steps, folder, checkpoint = -1, None, None
         if path == "last":
             folder, checkpoint = folders.latest()
+            if folder is None and self.writes:
+                print(f"there is no run in {folders.folder(1)} yet: this begins one")
         elif path is not None:
             checkpoint = checkpoint_file(path)
             folder = folders.owner(checkpoint)
@@ -338,6 +356,16 @@ def require_epochs_left(max_epochs: int | None, epochs: int, checkpoint: Path) -
         print(f"nothing left to train: all {epochs} epochs are in {checkpoint}")
 
 
+def expand_run(args: list[str]) -> list[str]:
+    """Return the arguments of `test RUN ...` as they are without RUN: with its own config and its checkpoint."""
+    if len(args) < 2 or args[0] not in ("validate", "test") or args[1].startswith("-"):
+        return args
+    if any(arg.startswith("--ckpt_path") for arg in args[2:]):
+        raise UserError(f"ckpt_path is given beside RUN, {args[1]!r}; allowed: one of them, and RUN/best for the best")
+    checkpoint = checkpoint_file(args[1])
+    return [args[0], f"--config={config_of(checkpoint)}", f"--ckpt_path={checkpoint}", *args[2:]]
+
+
 def resolve_configs(args: list[str]) -> list[str]:
     """Return the arguments with the path of each config file in place of its name."""
     resolved = list(args)
@@ -353,6 +381,7 @@ def resolve_configs(args: list[str]) -> list[str]:
 def run(args: list[str]) -> None:
     """Run `fit`, `validate` or `test` with the given arguments."""
     quiet()
+    args = expand_run(args)
     if not any(arg in ("-c", "-h") or arg.startswith(("--config", "--help", "--print_config")) for arg in args):
         raise UserError("--config is missing; allowed: --config fetch, the name of a task or a YAML file, and overlays")
     with ended_by_signals():

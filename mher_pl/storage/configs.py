@@ -28,5 +28,19 @@ def find_config(setting: str, name: str | Path, *folders: str, beside: Path | No
     for path in paths:
         if path.is_file():
             return path
-    names = sorted({path.stem for root in roots for folder in folders for path in (root / folder).glob("*.yaml")})
+    names = sorted({path.stem for folder in folders for path in named_configs(folder, *roots)})
     raise UserError(f"{setting} is {str(name)!r}; allowed: a YAML file, or one of the names {', '.join(names)}")
+
+
+def named_configs(folder: str, *roots: Path) -> list[Path]:
+    """Return the config files in `folder` of `configs` folders, sorted by name; of one name the first.
+
+    Args:
+        folder: below `configs`, "" for itself.
+        roots: the `configs` folders; those of the working folder and of the package where none is given.
+    """
+    found: dict[str, Path] = {}
+    for root in roots or (Path("configs"), SHIPPED):
+        for path in (root / folder).glob("*.yaml"):
+            found.setdefault(path.stem, path)
+    return [found[name] for name in sorted(found)]

@@ -13,6 +13,7 @@ import yaml
 from mher_pl.errors import UserError
 from mher_pl.storage.settings import flatten
 
+CONFIG = "config.yaml"
 LAST = Path("checkpoints") / "last.ckpt"
 
 
@@ -49,18 +50,11 @@ class RunFolders:
                 continue
             return folder
 
-    def latest(self) -> tuple[Path, Path | None]:
-        """Return the folder of the newest run and its last checkpoint, None if it ended before its first.
-
-        Raises:
-            UserError: there is no run.
-        """
+    def latest(self) -> tuple[Path | None, Path | None]:
+        """Return the folder of the newest run and its last checkpoint, None where there is no such thing yet."""
         number = self.newest()
         if number == 0:
-            raise UserError(
-                f"ckpt_path is 'last', but there is no run in {self.folder(1)}; allowed: last after an interrupted run "
-                "of the same task, algorithm, seed and trainer.default_root_dir, or a checkpoint file"
-            )
+            return None, None
         folder = self.folder(number)
         return folder, folder / LAST if (folder / LAST).is_file() else None
 
@@ -68,7 +62,7 @@ class RunFolders:
         """Return the run's folder if `checkpoint` is the last one of a run of this task, algorithm and seed."""
         folder = checkpoint.resolve().parent.parent
         try:
-            config = yaml.safe_load((folder / "config.yaml").read_text())
+            config = yaml.safe_load((folder / CONFIG).read_text())
             same = (config["data"]["env"], config["algorithm"], config["seed_everything"])
         except (OSError, yaml.YAMLError, TypeError, KeyError):
             return None
@@ -101,24 +95,49 @@ def sole_writer(folder: Path) -> Iterator[None]:
 def changed_settings(folder: Path, settings: dict[str, object]) -> list[str]:
     """Say which of `settings`, by their dotted keys, the config in a run's folder has otherwise."""
     try:
-        saved = dict(flatten(yaml.safe_load((folder / "config.yaml").read_text())))
+        saved = dict(flatten(yaml.safe_load((folder / CONFIG).read_text())))
     except (OSError, yaml.YAMLError):
         return []
     return [f"{key} is {value}, was {saved[key]}" for key, value in settings.items() if saved.get(key, value) != value]
 
 
 def checkpoint_file(path: str | Path) -> Path:
-    """Return the checkpoint that `path` names: a file, or a run's folder, whose last one it is.
+    """Return the checkpoint that `path` names: a file, or a run's folder `RUN`, for its last, `RUN/last` or `RUN/best`.
 
     Raises:
         UserError: there is none.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / LAST
-    if not path.is_file():
-        raise UserError(f"ckpt_path is {str(path)!r}, which does not exist; allowed: a checkpoint, or a run's folder")
-    return path
+    named = Path(path)
+    file = named
+    if named.is_dir():
+        file = named / LAST
+    elif named.name == "last":
+        file = named.parent / LAST
+    elif named.name == "best":
+        # Several only where a kill came between writing one and deleting the one before.
+        found = (named.parent / LAST.parent).glob("best-epoch=*.ckpt")
+        file = max(found, key=lambda best: int(best.stem.partition("=")[2]), default=named)
+    if not file.is_file():
+        raise UserError(
+            f"ckpt_path is {str(path)!r}, which does not exist; allowed: a checkpoint, or a run's folder RUN, RUN/best "
+            "or RUN/last"
+        )
+    return file
+
+
+def config_of(checkpoint: Path) -> Path:
+    """Return the config of the run that a checkpoint belongs to.
+
+    Raises:
+        UserError: it lies in no run's folder.
+    """
+    config = checkpoint.resolve().parent.parent / CONFIG
+    if not config.is_file():
+        raise UserError(
+            f"RUN is {str(checkpoint)!r}, beside which there is no {CONFIG}; allowed: what lies in a run's folder, or "
+            "--config with --ckpt_path"
+        )
+    return config
 
 
 def require_writable(folder: Path, setting: str) -> Path:

@@ -1,6 +1,5 @@
 """Loggers, and callbacks that monitor what is logged, as a user adds them."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -81,25 +80,24 @@ def test_wandb_offline_keeps_curves_settings_and_pictures(tmp_path, monkeypatch)
     wandb = pytest.importorskip("wandb")
     monkeypatch.chdir(tmp_path)
     logger = ["--config", "wandb", "--trainer.logger.offline=true", "--relabel_goals.every_n_epochs=1"]
-    try:
-        assert fit(tmp_path, *logger, epochs=2) == 0
-        (folder,) = Path("wandb").glob("offline-run-*")
-    finally:
-        wandb.finish()
-    summary = json.loads((folder / "files" / "wandb-summary.json").read_text())
+    assert fit(tmp_path, *logger, epochs=2) == 0
+    run, summary = wandb.run, dict(wandb.run.summary)
+    wandb.finish()
+    assert run.project == "mher_pl"
+    assert run.config["model.discount"] == 0.99
     assert summary.keys() >= {"eval/success_rate", "train/critic_loss", "relabel/goals", "epoch"}
-    assert summary["trainer/global_step"] == 600
+    assert summary["trainer/global_step"] == 400, "environment steps"
+    assert list(Path("wandb").glob("offline-run-*/run-*.wandb"))
     assert not list(run_folder(tmp_path).glob("events*"))
 
 
-def test_mlflow_keeps_curves_settings_and_pictures_in_a_local_folder(tmp_path, monkeypatch):
+def test_mlflow_keeps_curves_settings_and_pictures_in_a_local_file(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.chdir(tmp_path)
     assert fit(tmp_path, "--config", "mlflow", "--relabel_goals.every_n_epochs=1", epochs=2) == 0
-    client = mlflow.MlflowClient("file:./mlruns")
-    experiment = client.get_experiment_by_name("mher_pl")
-    (run,) = client.search_runs([experiment.experiment_id])
+    client = mlflow.MlflowClient("sqlite:///mlflow.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("mher_pl").experiment_id])
     assert run.data.params["model.discount"] == "0.99"
     assert run.info.status == "FINISHED"
-    assert [point.step for point in client.get_metric_history(run.info.run_id, "eval/success_rate")] == [500, 600]
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "eval/success_rate")] == [300, 400]
     assert client.list_artifacts(run.info.run_id)

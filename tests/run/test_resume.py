@@ -211,9 +211,10 @@ def test_any_other_checkpoint_begins_a_new_run_and_leaves_the_old_one_alone(tmp_
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_last_without_any_run_is_an_error(tmp_path, capsys):
-    assert fit(tmp_path, RESUME) == 1
-    assert "there is no run in" in capsys.readouterr().err
+def test_last_without_any_run_begins_one_and_says_so(tmp_path, capsys):
+    assert fit(tmp_path, RESUME, epochs=1) == 0
+    assert capsys.readouterr().out.startswith(f"there is no run in {run_folder(tmp_path)} yet: this begins one\n")
+    assert state(run_folder(tmp_path))["/epoch"] == 0
 
 
 def test_last_of_a_run_that_ended_before_its_first_checkpoint_starts_it_again_in_its_folder(tmp_path):

@@ -71,14 +71,13 @@ def test_the_latest_run_is_the_newest_not_the_newest_with_a_checkpoint(folders):
     assert folders.latest() == (folders.folder(12), None)
 
 
-def test_no_run_at_all_is_an_error(folders):
-    with pytest.raises(UserError, match=r"there is no run in .*seed_1"):
-        folders.latest()
+def test_without_any_run_there_is_no_latest(folders):
+    assert folders.latest() == (None, None)
 
 
 def test_a_checkpoint_belongs_to_its_run_only_if_it_is_the_last_of_the_same_task_algorithm_and_seed(tmp_path, folders):
     folder = make_run(tmp_path / "moved")
-    best = folder / "checkpoints" / "best-epoch=0.ckpt"
+    best = folder / "checkpoints" / "best-epoch=1.ckpt"
     best.touch()
     other = make_run(tmp_path / "other", seed=2)
     assert folders.owner(folder / LAST) == folder
@@ -90,5 +89,16 @@ def test_a_checkpoint_belongs_to_its_run_only_if_it_is_the_last_of_the_same_task
 def test_a_folder_stands_for_its_last_checkpoint(tmp_path):
     folder = make_run(tmp_path / "run")
     assert checkpoint_file(folder) == checkpoint_file(folder / LAST) == folder / LAST
-    with pytest.raises(UserError, match="which does not exist"):
+    with pytest.raises(UserError, match=r"which does not exist; allowed: .*, RUN/best or RUN/last"):
         checkpoint_file(tmp_path)
+
+
+def test_last_and_best_are_names_of_a_runs_checkpoints(tmp_path):
+    folder = make_run(tmp_path / "run")
+    assert checkpoint_file(folder / "last") == folder / LAST
+    with pytest.raises(UserError, match="run/best', which does not exist"):
+        checkpoint_file(folder / "best")
+    for epoch in (9, 10):  # a kill left both
+        best = folder / "checkpoints" / f"best-epoch={epoch}.ckpt"
+        best.touch()
+    assert checkpoint_file(folder / "best") == best
