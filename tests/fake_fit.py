@@ -24,12 +24,13 @@ def main() -> int:
     parser.add_argument("--trainer.default_root_dir", dest="root", type=Path)
     parser.add_argument("--trainer.max_epochs", dest="max_epochs", type=int, default=2)
     parser.add_argument("--behave", default="learn")
+    parser.add_argument("--algorithm")
     parser.add_argument("--ckpt_path")
     arguments = parser.parse_args()
     config = {}
     for path in arguments.config:
         config |= yaml.safe_load(path.read_text())
-    env, algorithm, seed = config["env"], config["algorithm"], arguments.seed_everything
+    env, algorithm, seed = config["env"], arguments.algorithm or config["algorithm"], arguments.seed_everything
     of_seeds = yaml.safe_load(Path("behave.yaml").read_text()) if Path("behave.yaml").is_file() else {}
     behave = of_seeds.get(f"seed_{seed}", arguments.behave)
     print(f"threads {os.environ.get('OMP_NUM_THREADS')}, in {Path.cwd()}")

@@ -1,9 +1,13 @@
 """A grid of cells: what a sweep's file asks for, and what of it is on disk."""
 
 import hashlib
+import json
+import re
 import shlex
+import subprocess
 import sys
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,8 @@ from mher_pl.storage.configs import find_config
 from mher_pl.storage.settings import as_text
 
 FIT = [sys.executable, "-m", "mher_pl", "fit"]
-KEYS = ("tasks", "algorithms", "seeds", "jobs", "out", "overrides")
+CHECK = [sys.executable, "-m", "mher_pl.run.check"]
+KEYS = ("tasks", "algorithms", "seeds", "jobs", "out", "overrides", "grid")
 MAX_SEED = 2**32 - 1  # the largest one that fit takes
 MAX_SEEDS = 10_000
 RESERVED = ("config", "seed_everything", "algorithm", "ckpt_path", "trainer.default_root_dir")  # set per cell
@@ -29,6 +34,7 @@ class Cell:
     seed: int
     folder: Path
     overrides: dict[str, Any]
+    algorithm: str | None = None  # its name in the report, where not that of the config
 
     @property
     def name(self) -> str:
@@ -45,8 +51,13 @@ class Cell:
         return [
             *(word for config in self.configs for word in ("--config", str(config))),
             *("--seed_everything", str(self.seed), "--trainer.default_root_dir", str(self.folder)),
-            *(f"--{key}={as_text(value)}" for key, value in self.overrides.items()),
+            *self.settings(),
         ]
+
+    def settings(self) -> list[str]:
+        """Return the arguments that its config files and its seed do not hold."""
+        algorithm = [] if self.algorithm is None else [f"--algorithm={self.algorithm}"]
+        return [*algorithm, *(f"--{key}={as_text(value)}" for key, value in self.overrides.items())]
 
     def command(self) -> list[str]:
         """Return the command line of its `fit`, which continues an interrupted run."""
@@ -143,21 +154,49 @@ class Sweep:
     out: Path
     jobs: int = 1
     overrides: dict[str, Any] = field(default_factory=dict)
+    grid: dict[str, list[Any]] = field(default_factory=dict)  # values of settings, each with each
 
     def cells(self) -> list[Cell]:
-        """Return the cells, every seed of an algorithm on a task together."""
+        """Return the cells, every seed of an algorithm with the same values on a task together."""
         digests = {config: _digest(config) for config in (*self.tasks, *self.algorithms)}
-        return [
-            Cell(
-                {config: digests[config] for config in (task, algorithm)},
-                seed,
-                self.out / task.stem / algorithm.stem / f"seed_{seed}",
-                self.overrides,
-            )
-            for task in self.tasks
-            for algorithm in self.algorithms
-            for seed in self.seeds
-        ]
+        points = [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
+        cells = []
+        for task, algorithm, point, seed in product(self.tasks, self.algorithms, points, self.seeds):
+            name = "-".join([algorithm.stem, *(f"{_last(key)}-{_plain(value)}" for key, value in point.items())])
+            configs = {config: digests[config] for config in (task, algorithm)}
+            folder = self.out / task.stem / name / f"seed_{seed}"
+            cells.append(Cell(configs, seed, folder, self.overrides | point, name if point else None))
+        return cells
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _plain(value: Any) -> str:
+    """Return a value as a part of a folder's name: `0.5`, or `256_256` for a list."""
+    return re.sub(r"[^\w.-]+", "_", re.sub("^-", "minus", as_text(value))).strip("_")
+
+
+def require_good_settings(cells: list[Cell]) -> None:
+    """Raise `UserError` if a cell could not be trained as it is set; those that differ in their seed count as one."""
+    first: dict[tuple[str, ...], Cell] = {}
+    for cell in cells:
+        first.setdefault((*map(str, cell.configs), *cell.settings()), cell)
+    checked = subprocess.run(
+        CHECK,
+        input="".join(f"{json.dumps(cell.arguments())}\n" for cell in first.values()),
+        capture_output=True,
+        text=True,
+    )
+    answers = checked.stdout.splitlines()
+    if len(answers) < len(first):
+        raise UserError(f"the settings could not be checked: {' '.join(checked.stderr.split())[-300:]}")
+    wrong = [(cell, answer) for cell, answer in zip(first.values(), answers, strict=True) if answer]
+    if wrong:
+        cell, reason = wrong[0]
+        more = f" (and {len(wrong) - 1} more of {len(first)} settings)" if len(wrong) > 1 else ""
+        raise UserError(f"{cell.name} cannot run: {reason}{more}")
 
 
 def read_sweep(path: Path) -> Sweep:
@@ -180,6 +219,7 @@ def read_sweep(path: Path) -> Sweep:
         out=_out(text.get("out", str(Path("runs") / path.stem))),
         jobs=require_jobs(text.get("jobs", 1)),
         overrides=_overrides(text.get("overrides") or {}),
+        grid=_grid(text.get("grid") or {}, text.get("overrides") or {}),
     )
 
 
@@ -226,6 +266,23 @@ def require_jobs(value: Any, name: str = "jobs") -> int:
     """Return the number of cells to run at once, or raise `UserError`."""
     if not _is_int(value, 1):
         raise UserError(f"{name} is {value!r}; allowed: an integer of at least 1")
+    return value
+
+
+def _grid(value: Any, overrides: dict[str, Any]) -> dict[str, list[Any]]:
+    lists = isinstance(value, dict) and all(isinstance(values, list) and values for values in value.values())
+    if not lists or not all(isinstance(key, str) for key in value):
+        raise UserError(
+            f"grid is {value!r}; allowed: dotted settings with lists of values, such as model.discount: [0.98]"
+        )
+    for key, values in value.items():
+        names = [_plain(entry) for entry in values]
+        if key in RESERVED or key in overrides:
+            raise UserError(f"grid has {key}, which the sweep sets for each cell; allowed: any other setting of fit")
+        if len(set(names)) < len(names) or not all(names):
+            raise UserError(f"grid has {key}: {values!r}; allowed: values that differ in letters and digits")
+    if len({_last(key) for key in value}) < len(value):
+        raise UserError(f"grid has {', '.join(value)}; allowed: settings whose last words differ")
     return value
 
 

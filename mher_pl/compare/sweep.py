@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from mher_pl.compare.engines import ENGINES, GRACE_S, Busy, Engine, Job, Stopped
-from mher_pl.compare.grid import Cell, read_sweep, require_jobs
+from mher_pl.compare.grid import Cell, read_sweep, require_good_settings, require_jobs
 from mher_pl.compare.runs import IncompleteRun
 from mher_pl.errors import Interrupted, OneLineParser, UserError
 from mher_pl.storage.configs import find_config
@@ -161,6 +161,7 @@ def main(argv: list[str]) -> int:
     print(f"{count} in {sweep.out}: {done} finished, {len(unfinished)} to run, {jobs} at once")
     if not unfinished:
         return 0
+    require_good_settings(unfinished)
     engine = ENGINES[arguments.engine](jobs)
     try:
         code = run_cells(unfinished, done, jobs, engine)

@@ -46,12 +46,14 @@ def explain(message: str, args: Sequence[str]) -> str:
 
 def explain_class(message: str, config: dict[str, Any]) -> str | None:
     """Say in one line which class of `config` could not be built and why, if the parser's `message` is about that."""
-    reason = re.search(r"(?:Problem with given class_path '[\w.]+'|Errors):\n\s*(?:- )?(.*?)(?:\n\s*- |\n|$)", message)
+    reason = re.search(
+        r"(?:Problem with given class_path '[\w.]+'|Errors):\n\s*+(?:- )?+(?!Problem with given)(.*)", message
+    )
     name = re.search(r"class_path[= ]'([\w.]+)'", message)
     if reason is None or name is None:
         return None
     key = next((key for key, value in flatten(config) if name[1] in str(value)), "a class")
-    return f"{key} is {name[1]}, which cannot be built: {_flat(reason[1])}"
+    return f"{key} is {name[1]}, which cannot be built: {reason[1]}"
 
 
 def _flat(message: str) -> str:

@@ -16,11 +16,12 @@ from mher_pl.storage.configs import SHIPPED
 
 TESTS = Path(__file__).parents[1]
 FAKE_FIT = [sys.executable, str(TESTS / "fake_fit.py")]
+FAKE_CHECK = [sys.executable, "-c", "import sys; [print() for _ in sys.stdin]"]  # finds all settings good
 RUN_SWEEP = f"""
 import sys
 sys.path.insert(0, {str(TESTS.parent)!r})
 from mher_pl.compare import grid, sweep
-grid.FIT[:] = {FAKE_FIT!r}
+grid.FIT[:], grid.CHECK[:] = {FAKE_FIT!r}, {FAKE_CHECK!r}
 sys.exit(sweep.main(sys.argv[1:]))
 """
 
@@ -30,6 +31,7 @@ def workspace(tmp_path, monkeypatch):
     """A working folder with two tasks, two algorithms, and a stand-in for `fit`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(grid, "FIT", FAKE_FIT)
+    monkeypatch.setattr(grid, "CHECK", FAKE_CHECK)
     write("configs/one.yaml", env="mher_pl/One-v1")
     write("configs/two.yaml", env="mher_pl/Two-v1")
     write("configs/algorithms/mher.yaml", algorithm="mher")
@@ -81,6 +83,40 @@ def test_a_cell_is_a_plain_fit_and_dry_run_prints_it_and_runs_nothing(workspace,
         "'--data.env_kwargs={\"size\": 4.0}' --model.dynamics=null '--name=\"2024-02-01\"'\n"
     )
     assert not Path("out").exists()
+
+
+def test_a_grid_has_a_cell_for_every_value_with_every_other(workspace, capsys):
+    values = {"model.relabel.steps": [0, 3], "model.hidden_sizes": [[8], [16, -1]]}
+    path = grid_file(grid=values, overrides={"behave": "learn"}, seeds=2)
+    assert sweep.main([path, "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 * 2 * 2
+    assert lines[-1].endswith(
+        "--seed_everything 1 --trainer.default_root_dir out/one/mher-steps-3-hidden_sizes-16_-1/seed_1 "
+        "--algorithm=mher-steps-3-hidden_sizes-16_-1 --behave=learn --model.relabel.steps=3 "
+        "'--model.hidden_sizes=[16, -1]'"
+    )
+
+
+def test_the_values_of_a_grid_are_methods_of_their_own_in_the_report(workspace):
+    assert sweep.main([grid_file(grid={"trainer.max_epochs": [2, 3]})]) == 0
+    assert report(["out", "--out", "tables"]) == 0
+    rows = [line.split(",")[1] for line in Path("tables/summary.csv").read_text().splitlines()[1:]]
+    assert rows == ["mher-max_epochs-2", "mher-max_epochs-3"]
+
+
+def test_a_cell_whose_settings_are_wrong_is_named_before_any_starts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = write(
+        "s.yaml", tasks=["point2d"], algorithms=["mher"], seeds=2, out="out", grid={"model.discount": [0.5, 1, 2]}
+    )
+    with pytest.raises(UserError) as error:
+        sweep.main([path])
+    assert str(error.value) == (
+        "point2d/mher-discount-1/seed_0 cannot run: model.discount is 1.0; allowed: a number from 0 to below 1 "
+        "(and 1 more of 3 settings)"
+    )
+    assert not list(Path("out").rglob("*"))
 
 
 def test_the_command_of_a_cell_is_the_fit_of_this_package():
@@ -263,7 +299,7 @@ def test_a_cell_that_only_failed_may_be_run_with_other_options(workspace):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"task": ["one"]}, "has the key 'task'; allowed: tasks, algorithms, seeds, jobs, out, overrides"),
+        ({"task": ["one"]}, "has the key 'task'; allowed: tasks, algorithms, seeds, jobs, out, overrides, grid"),
         ({"tasks": None}, "tasks is None; allowed: a list"),
         ({"tasks": []}, r"tasks is \[\]; allowed: a list"),
         ({"tasks": ["three"]}, "tasks is 'three'; allowed: a YAML file, or one of the names .*one, .*two"),
@@ -285,6 +321,13 @@ def test_a_cell_that_only_failed_may_be_run_with_other_options(workspace):
         ({"jobs": "two"}, "jobs is 'two'; allowed: an integer of at least 1"),
         ({"overrides": ["a"]}, r"overrides is \['a'\]; allowed: dotted settings"),
         ({"overrides": {"seed_everything": 1}}, "overrides has seed_everything, which the sweep sets"),
+        ({"grid": ["a"]}, r"grid is \['a'\]; allowed: dotted settings with lists of values"),
+        ({"grid": {"a": 1}}, "grid is {'a': 1}; allowed: dotted settings with lists of values"),
+        ({"grid": {"a": []}}, r"grid is {'a': \[\]}; allowed: dotted settings with lists of values"),
+        ({"grid": {"algorithm": ["a"]}}, "grid has algorithm, which the sweep sets for each cell"),
+        ({"grid": {"a": [1]}, "overrides": {"a": 2}}, "grid has a, which the sweep sets for each cell"),
+        ({"grid": {"a": [1, 1]}}, r"grid has a: \[1, 1\]; allowed: values that differ"),
+        ({"grid": {"a.lr": [1], "b.lr": [2]}}, "grid has a.lr, b.lr; allowed: settings whose last words differ"),
     ],
 )
 def test_a_mistake_in_the_file_is_one_line_that_says_what_is_allowed(workspace, content, message):

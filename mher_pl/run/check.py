@@ -1,0 +1,33 @@
+"""Checks the settings of many fits in one process, which builds each and trains none: a line of arguments each."""
+
+import json
+import sys
+import tempfile
+
+from mher_pl.errors import UserError
+from mher_pl.run.cli import MherCLI
+from mher_pl.run.messages import quiet
+
+# Where a fit runs is not for the machine that checks to judge.
+HERE = ("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto")
+
+
+def main() -> None:
+    """Read the arguments of a `fit` from each line of the input, a JSON list; answer each by a line, empty if good."""
+    quiet()
+    answers = sys.stdout
+    sys.stdout = sys.stderr  # what an environment prints is no answer
+    with tempfile.TemporaryDirectory() as folder:
+        for line in sys.stdin:
+            reason = ""
+            try:
+                MherCLI([*json.loads(line), f"--trainer.default_root_dir={folder}", *HERE], run=False)
+            except UserError as error:
+                reason = str(error)
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+            print(" ".join(reason.split()), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
