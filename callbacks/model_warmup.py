@@ -3,6 +3,7 @@
 from lightning import Callback, Trainer
 
 from mher_pl.agent import Agent
+from mher_pl.callbacks.progress import Progress
 from mher_pl.data import data_of
 from mher_pl.errors import require_int, require_multiple
 
@@ -38,6 +39,10 @@ class ModelWarmup(Callback):
         data = data_of(trainer)
         if len(data.replay) > 0:
             return
+        bar = trainer.progress_bar_callback
+        if isinstance(bar, Progress) and self.episodes > 0:
+            model = "" if pl_module.dynamics is None else f", then {self.updates} updates of the model"
+            bar.say(f"warm-up: {self.episodes} random episodes{model}")
         for _ in range(0, self.episodes, data.num_envs):
             data.collect(random=True)
         if self.episodes > 0:

@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 from lightning import Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import ProgressBar, Timer
 from tqdm import tqdm
 
 from mher_pl.agent import Agent
@@ -14,13 +14,13 @@ from mher_pl.data import data_of
 class Progress(ProgressBar):
     """Environment steps of training and the last success rate: one bar for the run, or, in a file, a line an epoch.
 
-    At the end of `fit` it prints the final success rate and the run's folder.
+    At the end of `fit` it prints the final success rate and the run's folder, or why nothing was trained.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._bar: tqdm | None = None
-        self._enabled = True
+        self._enabled, self._trained = True, False
         self.note = ""  # what another callback has to say behind the success rate
 
     def disable(self) -> None:
@@ -31,10 +31,16 @@ class Progress(ProgressBar):
         """Show the bar again."""
         self._enabled = True
 
+    def say(self, text: str) -> None:
+        """Print a line, where anything is shown."""
+        if self._enabled:
+            print(text, flush=True)
+
     def on_train_batch_start(self, trainer: Trainer, pl_module: Agent, batch: Any, batch_idx: int) -> None:
         """Open the bar at the first episode, when the warm-up's steps are known; its total is then exact."""
         if self._bar is not None:
             return
+        self._trained = True
         data = data_of(trainer)
         total = None
         if trainer.max_epochs is not None and trainer.max_epochs != -1:
@@ -68,8 +74,12 @@ class Progress(ProgressBar):
     def on_train_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Close the bar and say how the run ended and where it lies."""
         self._close()
-        if self._enabled:
-            print(f"epoch {trainer.current_epoch}{self._success(trainer)}, run folder {trainer.default_root_dir}")
+        self.say(f"epoch {trainer.current_epoch}{self._success(trainer)}, run folder {trainer.default_root_dir}")
+
+    def on_fit_end(self, trainer: Trainer, pl_module: Agent) -> None:
+        """Say why a run that trained nothing has ended."""
+        if (reason := reason_to_skip(trainer)) and not self._trained:
+            self.say(f"nothing was trained: {reason}")
 
     def on_exception(self, trainer: Trainer, pl_module: Agent, exception: BaseException) -> None:
         """Close the bar, so that the message stands on a line of its own."""
@@ -84,3 +94,18 @@ class Progress(ProgressBar):
     def _success(trainer: Trainer) -> str:
         success = trainer.callback_metrics.get("eval/success_rate")
         return "" if success is None else f", success rate {success:.2f}"
+
+
+def reason_to_skip(trainer: Trainer) -> str:
+    """Return the setting that lets the trainer end before its first step, if there is one."""
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+    left = [callback.time_remaining() for callback in callbacks if isinstance(callback, Timer)]  # seconds
+    reasons = {
+        "trainer.max_epochs is 0": trainer.max_epochs == 0,
+        "trainer.limit_train_batches is 0": trainer.limit_train_batches == 0,
+        f"trainer.max_steps is {trainer.max_steps}, and there were as many": -1
+        < trainer.max_steps
+        <= trainer.global_step,
+        "trainer.max_time is used up": any(seconds is not None and seconds <= 0 for seconds in left),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")

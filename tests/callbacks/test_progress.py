@@ -1,5 +1,7 @@
 import sys
 
+import pytest
+
 from mher_pl.callbacks import Progress
 
 
@@ -21,7 +23,8 @@ def test_the_bar_counts_environment_steps_to_a_true_total_and_tells_the_end(buil
 def test_a_file_gets_a_line_an_epoch(build, capsys):
     cli = build("point2d", **{"trainer.max_epochs": 2, "trainer.enable_progress_bar": True})
     cli.trainer.fit(cli.model, cli.datamodule)
-    first, second, end = capsys.readouterr().out.splitlines()
+    warmup, first, second, end = capsys.readouterr().out.splitlines()
+    assert warmup == "warm-up: 2 random episodes, then 2 updates of the model"
     assert first.startswith("300 env steps, epoch 1, success rate ")
     assert second.startswith("400 env steps, epoch 2, success rate ")
     assert end.startswith("epoch 2, success rate ")
@@ -31,5 +34,20 @@ def test_an_epoch_without_evaluation_has_no_success_rate(build, capsys):
     settings = {"trainer.max_epochs": 3, "trainer.check_val_every_n_epoch": 2, "trainer.enable_progress_bar": True}
     cli = build("point2d", **settings)
     cli.trainer.fit(cli.model, cli.datamodule)
-    lines = capsys.readouterr().out.splitlines()[:3]
+    lines = capsys.readouterr().out.splitlines()[1:4]
     assert ["success rate" in line for line in lines] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "reason"),
+    [
+        ("max_epochs", 0, "trainer.max_epochs is 0"),
+        ("max_steps", 0, "trainer.max_steps is 0, and there were as many"),
+        ("limit_train_batches", 0, "trainer.limit_train_batches is 0"),
+        ("max_time", "00:00:00:00", "trainer.max_time is used up"),
+    ],
+)
+def test_a_run_that_trains_nothing_says_why(build, capsys, setting, value, reason):
+    cli = build("point2d", **{f"trainer.{setting}": value, "trainer.enable_progress_bar": True})
+    cli.trainer.fit(cli.model, cli.datamodule)
+    assert capsys.readouterr().out == f"nothing was trained: {reason}\n"

@@ -106,17 +106,16 @@ def test_the_values_of_a_grid_are_methods_of_their_own_in_the_report(workspace):
 
 
 def test_a_cell_whose_settings_are_wrong_is_named_before_any_starts(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    path = write(
-        "s.yaml", tasks=["point2d"], algorithms=["mher"], seeds=2, out="out", grid={"model.discount": [0.5, 1, 2]}
-    )
+    monkeypatch.chdir(TESTS.parent)
+    content = {"tasks": ["point2d"], "algorithms": ["mher"], "seeds": 2, "out": str(tmp_path / "out")}
+    path = write(tmp_path / "sweep.yaml", **content, grid={"model.discount": [0.5, 1, 2]})
     with pytest.raises(UserError) as error:
-        sweep.main([path])
+        sweep.main([str(path)])
     assert str(error.value) == (
         "point2d/mher-discount-1/seed_0 cannot run: model.discount is 1.0; allowed: a number from 0 to below 1 "
         "(and 1 more of 3 settings)"
     )
-    assert not list(Path("out").rglob("*"))
+    assert not list((tmp_path / "out").rglob("*"))
 
 
 def test_the_command_of_a_cell_is_the_fit_of_this_package():
