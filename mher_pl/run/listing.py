@@ -23,8 +23,10 @@ PARTS = {  # base classes of the parts by their settings
     "model.critic": "mher_pl.critic.Critic",
     "model.inputs": "mher_pl.inputs.Inputs",
     "model.dynamics": "mher_pl.parts.DynamicsModel",
+    "model.planner": "mher_pl.planner.Planner",
     "data.source": "mher_pl.data.EpisodeSource",
     "data.exploration": "mher_pl.exploration.Exploration",
+    "data.practice": "mher_pl.practice.Practice",
     "data.sampler": "mher_pl.sampler.Sampler",
 }
 WIDTH = 22  # of the names

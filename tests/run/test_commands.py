@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from trained_runs import fit, run_folder
 
 import mher_pl
 from mher_pl.__main__ import main
+from mher_pl.parts import Part
 from mher_pl.run.listing import PARTS
 from tests.conftest import ROOT
 
@@ -25,6 +27,11 @@ def test_list_names_every_config_and_every_part_in_a_line(capsys, monkeypatch):
     assert {"ModelBased", "EnsembleCritic", "RelativeGoals", "MaximumEntropy", "Collected", *PARTS} <= set(names)
     assert not {"Relabel", "Critic", "DynamicsModel"} & set(names), "base classes are nothing to choose"
     assert "  her                 HER: DDPG on goals that were achieved later in the same episode" in "\n".join(lines)
+
+
+def test_no_kind_of_part_is_left_out_of_the_list():
+    listed = {getattr(import_module(base.rpartition(".")[0]), base.rpartition(".")[2]) for base in PARTS.values()}
+    assert {kind for kind in Part.__subclasses__() if kind.__module__.startswith("mher_pl")} == listed
 
 
 def test_the_working_folders_own_configs_are_listed(capsys, monkeypatch, tmp_path):
