@@ -13,6 +13,7 @@ from mher_pl.evaluate import Episodes, rollout, wilson_interval
 from mher_pl.streams import Stream, stream_seeds
 
 SHARES = "eval/success_rate", "eval/success_any"  # metrics that are shares of the episodes
+METRICS = "eval/success_rate", "eval/success_any", "eval/return", "eval/final_distance", "eval/q_mean"
 
 
 class Evaluation(Callback):

@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 
 from mher_pl import __version__
-from mher_pl.errors import EnvironmentFailed, Interrupted, NonFiniteError, SeedsFailed, UserError
+from mher_pl.errors import EnvironmentFailed, Interrupted, NonFiniteError, SeedsFailed, UserError, one_line
 
 USAGE = """\
 usage: python -m mher_pl COMMAND [options]
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
         if command in COMMANDS:
             return _call(COMMANDS[command], rest)
     except (UserError, NonFiniteError, EnvironmentFailed, SeedsFailed) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     except Interrupted as error:
         print(error.message, file=sys.stderr)
@@ -97,7 +97,7 @@ def _train_or_evaluate(argv: list[str]) -> int:
     try:
         run(argv)
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     except MisconfigurationException as error:  # a trainer setting that Lightning refuses
         raise UserError(" ".join(str(error).split())) from error

@@ -3,6 +3,11 @@
 import argparse
 from typing import NoReturn
 
+LARGEST = 1e9  # of a setting: what is beyond squares to infinity in 32-bit numbers before long
+LARGEST_INT = 2**31 - 1
+LONGEST_MESSAGE = 300
+LONGEST_VALUE = 60  # of a setting in a message
+
 
 class UserError(Exception):
     """A user's mistake, in one line that names the setting, its value and what is allowed."""
@@ -50,15 +55,35 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"error: {' '.join(message.split())}; allowed: see {self.prog} --help\n")
 
 
+def one_line(message: object) -> str:
+    """Return a message as one line of at most 300 characters, what is beyond cut from its middle."""
+    text = " ".join(str(message).split())
+    return _cut(text, LONGEST_MESSAGE - len("error: "))
+
+
+def shown(value: object, bare: bool = False) -> str:
+    """Return a setting's value as messages show it, if `bare` without quotation marks; a long one is cut."""
+    return _cut("null" if value is None else str(value) if bare else repr(value), LONGEST_VALUE)
+
+
+def _cut(text: str, length: int) -> str:
+    half = (length - 5) // 2
+    return text if len(text) <= length else f"{text[:half]} ... {text[-half:]}"
+
+
 def require(ok: bool, setting: str, value: object, allowed: str) -> None:
     """Raise `UserError` naming `setting`, `value` and what is `allowed` unless `ok`."""
     if not ok:
-        raise UserError(f"{setting} is {value!r}; allowed: {allowed}")
+        raise UserError(f"{setting} is {shown(value)}; allowed: {allowed}")
 
 
-def require_int(setting: str, value: object, minimum: int) -> None:
-    """Raise `UserError` unless `value` is an integer of at least `minimum`."""
-    require(isinstance(value, int) and value >= minimum, setting, value, f"an integer of at least {minimum}")
+def require_int(setting: str, value: object, minimum: int, maximum: int = LARGEST_INT) -> None:
+    """Raise `UserError` unless `value` is an integer from `minimum` to `maximum`."""
+    upwards = f"an integer of at least {minimum}"
+    too_large = isinstance(value, int) and value > maximum
+    allowed = f"{upwards}, at most {maximum}" if too_large else upwards
+    ok = isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum
+    require(ok, setting, value, allowed)
 
 
 def require_probability(setting: str, value: float) -> None:
@@ -67,13 +92,13 @@ def require_probability(setting: str, value: float) -> None:
 
 
 def require_at_least(setting: str, value: float, minimum: float) -> None:
-    """Raise `UserError` unless `value` is a finite number of at least `minimum`."""
-    require(minimum <= value < float("inf"), setting, value, f"a number of at least {minimum:g}")
+    """Raise `UserError` unless `value` is a number of at least `minimum`, and not huge."""
+    require(minimum <= value <= LARGEST, setting, value, f"a number of at least {minimum:g}, at most {LARGEST:g}")
 
 
 def require_positive(setting: str, value: float) -> None:
-    """Raise `UserError` unless `value` is a finite number above 0."""
-    require(0.0 < value < float("inf"), setting, value, "a number above 0")
+    """Raise `UserError` unless `value` is a number above 0, and not huge."""
+    require(0.0 < value <= LARGEST, setting, value, f"a number above 0, at most {LARGEST:g}")
 
 
 def require_multiple(setting: str, value: int, of: int) -> None:

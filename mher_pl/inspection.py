@@ -60,7 +60,10 @@ def inspect_task(
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError(f"data.env_kwargs is {env_kwargs!r}; allowed: arguments of {env} ({reason})") from error
     try:
-        return _read_task(env, env_made, goal_indices, desired_goal_indices)
+        with np.errstate(over="raise"):
+            return _read_task(env, env_made, goal_indices, desired_goal_indices)
+    except FloatingPointError as error:
+        raise UserError(f"data.env is {env!r} with data.env_kwargs {env_kwargs!r}: {error}; allowed: less") from error
     finally:
         env_made.close()
 

@@ -3,14 +3,16 @@
 import atexit
 import os
 import re
+import shutil
 import sys
 import traceback
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import torch
 from lightning import LightningModule, Trainer, seed_everything
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, Namespace, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -32,11 +34,13 @@ from mher_pl.callbacks import (
 )
 from mher_pl.data import GoalDataModule
 from mher_pl.errors import EnvironmentFailed, SeedsFailed, UserError, require, require_int
+from mher_pl.memory import free_memory, in_gigabytes, is_out_of_memory
 from mher_pl.parallel.cluster import global_rank
 from mher_pl.parallel.ddp import WorkerStrategy
 from mher_pl.parallel.seeds import SeedParallelStrategy
 from mher_pl.run.messages import UsageError, explain, explain_class, quiet
 from mher_pl.run.settings_help import describe
+from mher_pl.run.trainer_settings import about_setting, require_monitors, require_trainer_settings
 from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.configs import find_config
 from mher_pl.storage.folder import (
@@ -44,7 +48,7 @@ from mher_pl.storage.folder import (
     changed_settings,
     checkpoint_file,
     config_of,
-    require_writable,
+    remove_empty,
     sole_writer,
 )
 from mher_pl.storage.metrics import MetricsTable
@@ -52,6 +56,7 @@ from mher_pl.storage.settings import flatten
 from mher_pl.storage.writer import PlainCheckpointIO
 
 CONFIG_FOLDERS = "", "algorithms", "loggers"  # of `configs`, where names are looked for
+MOST_THREADS = 1024  # torch ends the program where it cannot start them
 SETTINGS = "seed_everything", "algorithm", "data", "model", "warmup"  # sections that decide what a run learns
 
 
@@ -89,6 +94,7 @@ class MherCLI(LightningCLI):
     def __init__(self, args: list[str] | None = None, run: bool = True) -> None:
         self.command = args[0] if args else None
         self.folder: Path | None = None  # of the run, where one is trained
+        self.made: list[Path] = []  # by this start: its folder and those around it
         self.resumed = self.continued = self.writes = False
         super().__init__(
             model_class=Agent,
@@ -128,6 +134,8 @@ class MherCLI(LightningCLI):
         args = resolve_configs([arg for arg in args if not (asks and arg in ("-h", "--help"))])
         try:
             self.config = parser.parse_args(args)
+        except ValueError as error:  # a file that is no text
+            raise UsageError(explain(str(error), args)) from error
         except UsageError as error:
             raise UsageError(explain(str(error), args)) from error
         self.subcommand = self.config.get("subcommand")
@@ -157,10 +165,9 @@ class MherCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Set what must hold before any environment or network exists."""
         config = self.of_command(self.config)
-        if not re.fullmatch(r"\w[\w.-]*", config.algorithm):
-            raise UserError(f"algorithm is {config.algorithm!r}; allowed: a name of letters, digits, _, - and .")
-        if config.threads < 1:
-            raise UserError(f"threads is {config.threads}; allowed: an integer of at least 1")
+        named = isinstance(config.algorithm, str) and re.fullmatch(r"\w[\w.-]{0,99}", config.algorithm) is not None
+        require(named, "algorithm", config.algorithm, "a name of at most 100 letters, digits, _, - and .")
+        require_int("threads", config.threads, 1, MOST_THREADS)
         torch.set_num_threads(config.threads)
         # Adam's moments of dead units decay to denormal numbers, which processors handle in software: after 300 updates
         # each of them would take a third longer.
@@ -176,7 +183,11 @@ class MherCLI(LightningCLI):
             seed_everything(seed, workers=True, verbose=False)
 
     def instantiate_classes(self) -> None:
-        """Instantiate everything, and let a user's mistake out of the parser's own error around it."""
+        """Instantiate everything, and let a user's mistake out of the parser's own error around it.
+
+        Raises:
+            UserError: a class of the config, or one that it needs, cannot be built.
+        """
         try:
             super().instantiate_classes()
         except ValueError as error:
@@ -191,7 +202,15 @@ class MherCLI(LightningCLI):
         """Give a training run its folder, logger and callbacks; `validate` and `test` write nothing."""
         config = self.of_command(self.config_init).trainer
         require_trainer_settings(config)
-        self.model.configure_model()  # parts that do not fit together are refused before anything is written
+        try:
+            self.model.configure_model()  # parts that do not fit together are refused before anything is written
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UserError(
+                f"model takes more memory than is free, {in_gigabytes(free_memory())}; allowed: smaller hidden_sizes, "
+                "fewer members"
+            ) from error
         kwargs["plugins"] = [*as_list(config["plugins"]), PlainCheckpointIO()]
         callbacks: list[Callback] = [Timing()]
         if self.subcommand in (None, "fit"):
@@ -221,17 +240,19 @@ class MherCLI(LightningCLI):
             callbacks.append(Interruption())
         kwargs["callbacks"] = [*as_list(config["callbacks"]), *callbacks]
         try:
+            require_monitors(kwargs["callbacks"])
             return super().instantiate_trainer(**kwargs)
-        except (TypeError, ValueError) as error:
-            remove_if_empty(self.folder)
-            raise UserError(f"trainer cannot be built as configured: {' '.join(str(error).split())}") from error
-        except Exception:
-            remove_if_empty(self.folder)
-            raise
+        except Exception as error:
+            remove_empty(self.made)
+            if isinstance(error, UserError):
+                raise
+            raise about_setting(error, config) or UserError(
+                f"trainer cannot be built as configured: {error}"
+            ) from error
 
     def _output(self, config: dict[str, Any], folder: Path) -> dict[str, Any]:
         """Return the arguments of a trainer that writes into `folder`."""
-        atexit.register(remove_if_empty, folder)  # where `load` built what was never trained
+        atexit.register(remove_empty, self.made)  # where `load` built what was never trained
         self.datamodule.table = MetricsTable(folder, self.env_steps)
         arguments: dict[str, Any] = {"default_root_dir": str(folder)}
         loggers = as_list(config["logger"])
@@ -252,7 +273,7 @@ class MherCLI(LightningCLI):
         checkpoint; so does the path of a run's own last checkpoint. Any other checkpoint begins a new run.
         """
         options = self.of_command(self.config_init)
-        root = require_writable(Path(config["default_root_dir"] or "runs"), "trainer.default_root_dir")
+        root = Path(config["default_root_dir"] or "runs")
         folders = RunFolders(root, self.datamodule.task.env, options.algorithm, options.seed_everything)
         path = options.ckpt_path if self.subcommand == "fit" else None
         self.env_steps, folder, checkpoint = -1, None, None
@@ -274,9 +295,11 @@ class MherCLI(LightningCLI):
             self.datamodule.require_own(saved[type(self.datamodule).__name__])
         if path is not None:
             options.ckpt_path = None if checkpoint is None else str(checkpoint)
-        if folder is None:
-            folder = folders.claim() if self.writes else folders.folder(folders.newest() + 1)
-        return folder
+        if folder is None and self.writes:
+            around = [path for path in (folders.parent, *folders.parent.parents) if not os.path.exists(path)]
+            folder = folders.claim()
+            self.made = [folder, *around]
+        return folder or folders.folder(folders.newest() + 1)
 
     def _run_subcommand(self, subcommand: str) -> None:  # no public method encloses all of a command, errors included
         """Run it; while it trains, nobody else writes into the run's folder."""
@@ -289,6 +312,15 @@ class MherCLI(LightningCLI):
                     path = folder / "environment_error.txt"
                     path.write_text("".join(traceback.format_exception(error)))
                     error.advice = f"; the traceback is in {path}, and --ckpt_path last goes on"
+                raise
+            except Exception as error:
+                if self.datamodule.episodes > 0:
+                    raise
+                if self.made:  # nothing was trained, and nothing stays
+                    shutil.rmtree(self.made[0], ignore_errors=True)
+                    remove_empty(self.made)
+                if isinstance(error, ValueError | MisconfigurationException):
+                    raise about_setting(error, self.of_command(self.config_init).trainer) or error from error
                 raise
 
     def before_fit(self) -> None:
@@ -322,25 +354,6 @@ class MherCLI(LightningCLI):
             if failures := self.seed_summary.failures():
                 reasons = ", ".join(f"seed {seed} ({reason})" for seed, reason in failures.items())
                 raise SeedsFailed(f"{len(failures)} of {strategy.seeds} seeds failed: {reasons}")
-
-
-def require_trainer_settings(config: dict[str, Any]) -> None:
-    """Raise `UserError` for trainer settings that Lightning takes and fails with later, or that no test covers."""
-    strategy, epochs = config["strategy"], config["check_val_every_n_epoch"]
-    names = "auto", "ddp", SeedParallelStrategy.strategy_name
-    require(not isinstance(strategy, str) or strategy in names, "trainer.strategy", strategy, ", ".join(names))
-    if epochs is not None:
-        require_int("trainer.check_val_every_n_epoch", epochs, 1)
-    # Replay and environments hold 32-bit numbers, no gradient is scaled, and autocast would keep copies of the weights
-    # for all of a training step, in which they change.
-    require(config["precision"] in (None, "32-true", "32", 32), "trainer.precision", config["precision"], "32-true")
-
-
-def remove_if_empty(folder: Path | None) -> None:
-    """Remove a run's folder into which nothing was written."""
-    if folder is not None:
-        with suppress(OSError):
-            folder.rmdir()
 
 
 def as_list(value: Any) -> list[Any]:

@@ -3,18 +3,22 @@
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
-from pathlib import Path
+from inspect import signature
 from typing import Any
 
-import yaml
+from lightning import Trainer
 
-from mher_pl.errors import UserError
+from mher_pl.errors import UserError, shown
+from mher_pl.storage.configs import read_config
 from mher_pl.storage.settings import flatten
 
-UNKNOWN = r"Option '([\w.]+)' is not accepted|does not accept option '([\w.]+)'|unrecognized arguments: --([\w.]+)"
+UNKNOWN = r"Option '([\w.]+)' is not accepted|does not accept option '([\w.]+)'|unrecognized arguments: --([\w.-]+)"
+MISSING = r"arguments are required: ([\w., ]+)"
 BAD_VALUE = r'Parser key "([\w.]+)"'
+NO_CLASS = r"Import path|dot import path|valid subclass of|is abstract|is not iterable|unhashable type|Expected a path"
+SUBCOMMANDS = "fit.", "validate.", "test."  # with which the parser begins some of its keys
 
 
 class UsageError(UserError):
@@ -26,22 +30,25 @@ def explain(message: str, args: Sequence[str]) -> str:
 
     The parser names only the last part of a key; the full one is found among those that `args` and their config
     files give.
+
+    Raises:
+        UserError: a config file is none.
     """
-    given = list(dict.fromkeys([*_option_keys(args), *_config_keys(args)]))
+    given = given_settings(args)
+    message = re.split(r"\n\s*Given value type", message)[0]  # which repeats all of the config
     if match := re.search(UNKNOWN, message):
         key = _full_key(next(group for group in match.groups() if group), given)
-        known = [name for name in given if name != key]
-        close = get_close_matches(key, known, n=1) or get_close_matches(key.split(".")[-1], known, n=1, cutoff=0.3)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        return f"{key} is no setting; allowed: the keys of configs/*.yaml{hint}"
-    if match := re.search(BAD_VALUE, message):
-        key = _full_key(re.findall(BAD_VALUE, message)[-1], given)
-        if wrong := re.search(r"Expected a <class '([\w.]+)'>\. Got value: (.*)", message):
-            return f"{key} is {wrong[2]!r}; allowed: {wrong[1]}"
-        if wrong := re.search(r"Expected a path but (.*?) either", message):
-            return f"{key} is {wrong[1]!r}; allowed: the name of a class, as in configs/*.yaml and configs/algorithms"
-        return f"{key}: {_flat(message.split(':', 1)[-1])}"
-    return _flat(message)
+        return f"{shown(key, bare=True)} is no setting; allowed: the keys of configs/*.yaml{_suggestion(key, given)}"
+    keys = re.findall(BAD_VALUE, message)
+    if match := re.search(MISSING, message):
+        return _missing([_plain_key(name) for name in match[1].split(", ")], keys, given)
+    if not keys:
+        return " ".join(message.split())
+    reason = re.split(BAD_VALUE, message)[-1]
+    value = re.search(r"Got value: (.*)", reason)
+    key = _full_key(keys[-1], given, value and value[1].strip())
+    below = {name.removeprefix(f"{key}."): entry for name, entry in given.items() if name.startswith(f"{key}.")}
+    return f"{key} is {shown(given.get(key, below or (value and value[1])))}; allowed: {_allowed(reason)}"
 
 
 def explain_class(message: str, config: dict[str, Any]) -> str | None:
@@ -56,28 +63,67 @@ def explain_class(message: str, config: dict[str, Any]) -> str | None:
     return f"{key} is {name[1]}, which cannot be built: {reason[1]}"
 
 
-def _flat(message: str) -> str:
-    return " ".join(message.split())
+def given_settings(args: Sequence[str]) -> dict[str, Any]:
+    """Return the settings that `args` and their config files give, by their dotted keys; later ones count."""
+    given: dict[str, Any] = {}
+    for arg, following in zip(args, [*args[1:], ""], strict=True):
+        option, equals, value = arg.partition("=")
+        value = value if equals else following
+        if option in ("--config", "-c"):
+            given |= flatten(read_config("--config", value))
+        elif option.startswith("--") and len(option) > 2:
+            given[option[2:].rstrip("+")] = value
+    return given
 
 
-def _full_key(leaf: str, given: list[str]) -> str:
-    return next((key for key in given if key == leaf or key.endswith("." + leaf)), leaf)
+def _suggestion(key: str, given: dict[str, Any]) -> str:
+    """Name the setting whose last part is spelt most like that of `key`, if there is one."""
+    known = [*(name for name in given if name != key), *(f"trainer.{name}" for name in signature(Trainer).parameters)]
+    by_leaf = {name.split(".")[-1]: name for name in reversed(known)}
+    close = get_close_matches(key, known, n=1, cutoff=0.85) or [
+        by_leaf[leaf] for leaf in get_close_matches(key.split(".")[-1], by_leaf, n=1, cutoff=0.75)
+    ]
+    return f"; did you mean {close[0]}?" if close else ""
 
 
-def _option_keys(args: Sequence[str]) -> Iterator[str]:
-    for arg in args:
-        if arg.startswith("--") and len(arg) > 2:
-            yield arg[2:].split("=")[0]
+def _missing(names: list[str], keys: list[str], given: dict[str, Any]) -> str:
+    """Say that settings are missing, or null where something must stand."""
+    nulls = {key: value for key, value in given.items() if value in (None, "null")}
+    full = [_full_key(name, nulls) for name in names]
+    if full[0] in given:
+        return f"{full[0]} is null; allowed: a value, as in configs/*.yaml"
+    named = full[0] if not keys else f"{_full_key(keys[-1], given)}.{full[0]}"
+    others = f" and {len(full) - 1} other settings are" if len(full) > 1 else " is"
+    where = "what its class asks for" if keys else "first the config of a task, such as --config fetch, which has all"
+    return f"{named}{others} missing; allowed: {where}"
 
 
-def _config_keys(args: Sequence[str]) -> Iterator[str]:
-    for i, arg in enumerate(args):
-        path = args[i + 1] if arg in ("--config", "-c") and i + 1 < len(args) else arg.removeprefix("--config=")
-        if path != arg and Path(path).is_file():
-            try:
-                yield from (key for key, _ in flatten(yaml.safe_load(Path(path).read_text())))
-            except yaml.YAMLError:
-                continue
+def _allowed(reason: str) -> str:
+    """Say what the parser expected."""
+    if match := re.search(r"subclass of (\w+)", reason):
+        return f"the name of a class of the kind {match[1]}, as in configs/*.yaml and configs/algorithms"
+    if re.search(NO_CLASS, reason):
+        return "the name of a class, as in configs/*.yaml and configs/algorithms"
+    if "Unable to load config" in reason:
+        return "settings below it, as in configs/*.yaml"
+    kinds = re.findall(r"Subtypes: \[(.*)\]", reason)[-1:] or re.findall(r"Expected a (<class '[\w.]+'>)", reason)[:1]
+    if not kinds:
+        return " ".join(reason.strip(" :\n").split())
+    names = re.sub(r"<class '([\w.]+)'>", r"\1", kinds[0]).replace("NoneType", "null")
+    return re.sub(r"[\w.]+\.(\w+)", r"\1", names)
+
+
+def _full_key(leaf: str, given: dict[str, Any], value: str | None = None) -> str:
+    """Return the given setting that ends with `leaf`, of several the one whose value is `value`."""
+    parts = dict.fromkeys(".".join(key.split(".")[:depth]) for key in given for depth in range(1, key.count(".") + 2))
+    names = [key for key in parts if key == leaf or key.endswith("." + leaf)]
+    if leaf == "seed" and not names:
+        return "seed_everything"
+    return next((key for key in names if str(given.get(key)) == value), names[0] if names else leaf)
+
+
+def _plain_key(name: str) -> str:
+    return next((name.removeprefix(prefix) for prefix in SUBCOMMANDS if name.startswith(prefix)), name)
 
 
 def quiet() -> None:

@@ -100,7 +100,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         UserError: there is no such file, it is damaged or was changed, it holds code, or it is not one of mher_pl's or
             one of another version of it.
     """
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise UserError(f"ckpt_path is {str(path)!r}, which is no file; allowed: a checkpoint, or a run's folder")
     _require_whole(path)
     try:

@@ -1,6 +1,10 @@
 """Config files, found by path or by name from any folder."""
 
+from os.path import isfile  # `Path.is_file` fails with names that are too long
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from mher_pl.errors import UserError
 
@@ -26,7 +30,7 @@ def find_config(setting: str, name: str | Path, *folders: str, beside: Path | No
     if Path(name).name == str(name):
         paths += [root / folder / f"{name}.yaml" for root in roots for folder in folders]
     for path in paths:
-        if path.is_file():
+        if isfile(path):
             return path
     names = sorted({path.stem for folder in folders for path in named_configs(folder, *roots)})
     raise UserError(f"{setting} is {str(name)!r}; allowed: a YAML file, or one of the names {', '.join(names)}")
@@ -44,3 +48,24 @@ def named_configs(folder: str, *roots: Path) -> list[Path]:
         for path in (root / folder).glob("*.yaml"):
             found.setdefault(path.stem, path)
     return [found[name] for name in sorted(found)]
+
+
+def read_config(setting: str, path: str | Path) -> dict[str, Any]:
+    """Read a config file.
+
+    Raises:
+        UserError: it is no YAML file of settings; its content is not told, for it may be any file.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{setting} is {str(path)!r} ({error.strerror}); allowed: a YAML file of settings") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = "" if mark is None else f" from line {mark.line + 1} on"
+        raise UserError(f"{setting} is {str(path)!r}, no YAML{place}; allowed: a YAML file of settings") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UserError(f"{setting} is {str(path)!r}, which has no settings; allowed: lines such as `algorithm: her`")
+    return content

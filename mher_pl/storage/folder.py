@@ -4,13 +4,13 @@ import fcntl
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from mher_pl.errors import UserError
+from mher_pl.errors import UserError, shown
 from mher_pl.storage.settings import flatten
 
 CONFIG = "config.yaml"
@@ -37,17 +37,28 @@ class RunFolders:
 
     def newest(self) -> int:
         """Return the number of the newest run, 0 if there is none."""
+        if not os.path.isdir(self.parent):  # `glob` fails with names that are too long
+            return 0
         names = (re.fullmatch(rf"seed_{self.seed}(?:-(\d+))?", path.name) for path in self.parent.glob("seed_*"))
         return max((int(name[1] or 1) for name in names if name), default=0)
 
     def claim(self) -> Path:
-        """Create and return the folder of a new run; earlier runs are never overwritten, nor shared by two programs."""
+        """Create and return the folder of a new run; earlier runs are never overwritten, nor shared by two programs.
+
+        Raises:
+            UserError: it cannot be created.
+        """
         while True:
             folder = self.folder(self.newest() + 1)
             try:
                 folder.mkdir(parents=True)
             except FileExistsError:  # another program was quicker
                 continue
+            except OSError as error:
+                raise UserError(
+                    f"trainer.default_root_dir is {shown(str(self.root))} ({error.strerror}); allowed: a folder that "
+                    "can be written"
+                ) from error
             return folder
 
     def latest(self) -> tuple[Path | None, Path | None]:
@@ -109,7 +120,7 @@ def checkpoint_file(path: str | Path) -> Path:
     """
     named = Path(path)
     file = named
-    if named.is_dir():
+    if os.path.isdir(named):  # `Path.is_dir` fails with names that are too long
         file = named / LAST
     elif named.name == "last":
         file = named.parent / LAST
@@ -117,7 +128,7 @@ def checkpoint_file(path: str | Path) -> Path:
         # Several only where a kill came between writing one and deleting the one before.
         found = (named.parent / LAST.parent).glob("best-epoch=*.ckpt")
         file = max(found, key=lambda best: int(best.stem.partition("=")[2]), default=named)
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise UserError(
             f"ckpt_path is {str(path)!r}, which does not exist; allowed: a checkpoint, or a run's folder RUN, RUN/best "
             "or RUN/last"
@@ -138,6 +149,13 @@ def config_of(checkpoint: Path) -> Path:
             "--config with --ckpt_path"
         )
     return config
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Remove those of `folders`, the innermost first, in which nothing is."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def require_writable(folder: Path, setting: str) -> Path:
