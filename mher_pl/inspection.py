@@ -75,6 +75,8 @@ def _read_task(name: str, env: gym.Env, goal_indices: list[int] | None, desired_
         raise UserError(f"data.env is {name!r}, whose episodes have no fixed length; allowed: max_episode_steps set")
     try:
         probe = _probe(env, min(horizon, PROBE_MAX_STEPS))
+    except FloatingPointError:  # of arguments that are too large
+        raise
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError(f"data.env is {name!r}, which fails on its first steps ({reason})") from error

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sys
+import threading
 import traceback
 from contextlib import nullcontext
 from pathlib import Path
@@ -314,13 +315,14 @@ class MherCLI(LightningCLI):
                     error.advice = f"; the traceback is in {path}, and --ckpt_path last goes on"
                 raise
             except Exception as error:
-                if self.datamodule.episodes > 0:
-                    raise
-                if self.made:  # nothing was trained, and nothing stays
+                began = self.datamodule.episodes > 0
+                if self.made and not began:  # nothing was trained, and nothing stays
                     shutil.rmtree(self.made[0], ignore_errors=True)
                     remove_empty(self.made)
-                if isinstance(error, ValueError | MisconfigurationException):
+                if isinstance(error, ValueError | MisconfigurationException) and not began:
                     raise about_setting(error, self.of_command(self.config_init).trainer) or error from error
+                if isinstance(error, OSError):
+                    raise disk_failed(error, folder, began) from error
                 raise
 
     def before_fit(self) -> None:
@@ -354,6 +356,19 @@ class MherCLI(LightningCLI):
             if failures := self.seed_summary.failures():
                 reasons = ", ".join(f"seed {seed} ({reason})" for seed, reason in failures.items())
                 raise SeedsFailed(f"{len(failures)} of {strategy.seeds} seeds failed: {reasons}")
+
+
+def tell_of_thread(failure: threading.ExceptHookArgs) -> None:
+    """Leave a failure to write to the caller: the thread that writes events raises it there again, at the next call."""
+    if not issubclass(failure.exc_type, OSError):
+        threading.__excepthook__(failure)
+
+
+def disk_failed(error: OSError, folder: Path | None, began: bool) -> UserError:
+    """Say that a file could not be written or read, and how to go on."""
+    place = error.filename or folder or "a file"
+    advice = "; then --ckpt_path last goes on from the last checkpoint, which is whole" if began else ""
+    return UserError(f"{place}: {error.strerror or error}; allowed: a disk that has room and can be written{advice}")
 
 
 def as_list(value: Any) -> list[Any]:
@@ -397,6 +412,7 @@ def run(args: list[str]) -> None:
     args = expand_run(args)
     if not any(arg in ("-c", "-h") or arg.startswith(("--config", "--help", "--print_config")) for arg in args):
         raise UserError("--config is missing; allowed: --config fetch, the name of a task or a YAML file, and overlays")
+    threading.excepthook = tell_of_thread
     with ended_by_signals():
         MherCLI(args)
 

@@ -17,6 +17,7 @@ from mher_pl.storage.settings import flatten
 UNKNOWN = r"Option '([\w.]+)' is not accepted|does not accept option '([\w.]+)'|unrecognized arguments: --([\w.-]+)"
 MISSING = r"arguments are required: ([\w., ]+)"
 BAD_VALUE = r'Parser key "([\w.]+)"'
+VALUE = r"(?:Got value:|Import path|dot import path string:|Given value:) (.*?)(?: does not .*)?\n"
 NO_CLASS = r"Import path|dot import path|valid subclass of|is abstract|is not iterable|unhashable type|Expected a path"
 SUBCOMMANDS = "fit.", "validate.", "test."  # with which the parser begins some of its keys
 
@@ -35,9 +36,10 @@ def explain(message: str, args: Sequence[str]) -> str:
         UserError: a config file is none.
     """
     given = given_settings(args)
-    message = re.split(r"\n\s*Given value type", message)[0]  # which repeats all of the config
+    message, _, rest = message.partition("\n  Given value type")  # what follows repeats all of the config
     if match := re.search(UNKNOWN, message):
-        key = _full_key(next(group for group in match.groups() if group), given)
+        keys = [*re.findall(BAD_VALUE, message), next(group for group in match.groups() if group)]
+        key = _full_key(keys, given)
         return f"{shown(key, bare=True)} is no setting; allowed: the keys of configs/*.yaml{_suggestion(key, given)}"
     keys = re.findall(BAD_VALUE, message)
     if match := re.search(MISSING, message):
@@ -45,10 +47,11 @@ def explain(message: str, args: Sequence[str]) -> str:
     if not keys:
         return " ".join(message.split())
     reason = re.split(BAD_VALUE, message)[-1]
-    value = re.search(r"Got value: (.*)", reason)
-    key = _full_key(keys[-1], given, value and value[1].strip())
+    got = re.search(VALUE, f"{reason}\n{rest}\n")
+    value = got and got[1]
+    key = _full_key(keys, given, value)
     below = {name.removeprefix(f"{key}."): entry for name, entry in given.items() if name.startswith(f"{key}.")}
-    return f"{key} is {shown(given.get(key, below or (value and value[1])))}; allowed: {_allowed(reason)}"
+    return f"{key} is {shown(given.get(key, below or value))}; allowed: {_allowed(reason)}"
 
 
 def explain_class(message: str, config: dict[str, Any]) -> str | None:
@@ -89,10 +92,10 @@ def _suggestion(key: str, given: dict[str, Any]) -> str:
 def _missing(names: list[str], keys: list[str], given: dict[str, Any]) -> str:
     """Say that settings are missing, or null where something must stand."""
     nulls = {key: value for key, value in given.items() if value in (None, "null")}
-    full = [_full_key(name, nulls) for name in names]
+    full = [_full_key([*keys, name], nulls) for name in names]
     if full[0] in given:
         return f"{full[0]} is null; allowed: a value, as in configs/*.yaml"
-    named = full[0] if not keys else f"{_full_key(keys[-1], given)}.{full[0]}"
+    named = full[0] if not keys else f"{_full_key(keys, given)}.{full[0]}"
     others = f" and {len(full) - 1} other settings are" if len(full) > 1 else " is"
     where = "what its class asks for" if keys else "first the config of a task, such as --config fetch, which has all"
     return f"{named}{others} missing; allowed: {where}"
@@ -113,10 +116,12 @@ def _allowed(reason: str) -> str:
     return re.sub(r"[\w.]+\.(\w+)", r"\1", names)
 
 
-def _full_key(leaf: str, given: dict[str, Any], value: str | None = None) -> str:
-    """Return the given setting that ends with `leaf`, of several the one whose value is `value`."""
+def _full_key(keys: Sequence[str], given: dict[str, Any], value: str | None = None) -> str:
+    """Return the given setting that has `keys` in this order, the last at its end, and of several that with `value`."""
+    leaf = keys[-1]
     parts = dict.fromkeys(".".join(key.split(".")[:depth]) for key in given for depth in range(1, key.count(".") + 2))
-    names = [key for key in parts if key == leaf or key.endswith("." + leaf)]
+    inner = "".join(rf"(?:.*\.)?{re.escape(key)}\." for key in keys[:-1])
+    names = [key for key in parts if re.fullmatch(rf"{inner}(?:.*\.)?{re.escape(leaf)}", key)]
     if leaf == "seed" and not names:
         return "seed_everything"
     return next((key for key in names if str(given.get(key)) == value), names[0] if names else leaf)

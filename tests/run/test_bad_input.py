@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from mher_pl.__main__ import main
@@ -50,7 +50,9 @@ def run(folder: Path, broken: Broken, capsys) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=400, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck)
+)
 @given(broken=broken_configs())
 def test_a_broken_config_is_refused_by_one_line(never_trains, capsys, broken):
     with tempfile.TemporaryDirectory() as folder:
