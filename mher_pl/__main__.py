@@ -99,8 +99,8 @@ def _train_or_evaluate(argv: list[str]) -> int:
     except UsageError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
-    except MisconfigurationException as error:  # a trainer setting that Lightning refuses
-        raise UserError(" ".join(str(error).split())) from error
+    except MisconfigurationException as error:  # a trainer setting that Lightning refuses; its hints are for programs
+        raise UserError(str(error).split("HINT:")[0]) from error
     except RuntimeError as error:
         if not str(error).startswith("Early stopping conditioned on metric"):  # a mistake that has no type of its own
             raise
