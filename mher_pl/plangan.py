@@ -29,7 +29,7 @@ class PlanGAN(Agent):
         inputs: what the networks see of observation and goal.
         dynamics: the one-step models.
         planner: how actions are chosen.
-        generators: networks of each of the two ensembles, E.
+        gans: pairs of a generator and a discriminator, E.
         hidden_sizes: units of each hidden layer of generators and discriminators.
         noise_size: entries of a generator's noise z.
         path_length: steps of the paths that generators are trained on, tau.
@@ -53,7 +53,7 @@ class PlanGAN(Agent):
         inputs: Inputs,
         dynamics: OneStepModels,
         planner: Planner,
-        generators: int,
+        gans: int,
         hidden_sizes: list[int],
         noise_size: int,
         path_length: int,
@@ -68,7 +68,7 @@ class PlanGAN(Agent):
         seed: int,
     ) -> None:
         super().__init__(task, inputs, None, dynamics, hidden_sizes, actor_lr, compile, seed)
-        require_int("model.generators", generators, 1)
+        require_int("model.gans", gans, 1)
         require_int("model.noise_size", noise_size, 1)
         require_int("model.path_length", path_length, 1)
         require(path_length <= task.horizon, "model.path_length", path_length, f"at most {task.horizon}, an episode")
@@ -79,7 +79,7 @@ class PlanGAN(Agent):
         for beta in betas:
             require(0.0 <= beta < 1.0, "model.betas", betas, "numbers from 0 to below 1")
         require_at_least("model.weight_decay", weight_decay, 0.0)
-        self.planner, self.generators, self.noise_size, self.path_length = planner, generators, noise_size, path_length
+        self.planner, self.gans, self.noise_size, self.path_length = planner, gans, noise_size, path_length
         self.gan_share, self.min_goal_distance, self.agreement_weight = gan_share, min_goal_distance, agreement_weight
         self.discriminator_lr, self.betas, self.weight_decay = discriminator_lr, betas, weight_decay
 
@@ -93,8 +93,8 @@ class PlanGAN(Agent):
         """Create one-step models, generators and discriminators."""
         self.dynamics.build(self.task)
         state, action = self.task.state_size, self.task.action_size
-        self.actor = Generators(self.generators, self.inputs.size, self.noise_size, action, state, self.hidden_sizes)
-        self.discriminators = Discriminators(self.generators, self.inputs.size + action + state, self.hidden_sizes)
+        self.actor = Generators(self.gans, self.inputs.size, self.noise_size, action, state, self.hidden_sizes)
+        self.discriminators = Discriminators(self.gans, self.inputs.size + action + state, self.hidden_sizes)
 
     def make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Return one for each of generators, discriminators and one-step models."""
@@ -118,6 +118,7 @@ class PlanGAN(Agent):
         """Learn from the random episodes before the first epoch, as from all others."""
         for batch in batches:
             self.learn(batch)
+            self.tracked.clear()  # what is logged is of training
 
     def training_step(self, batches: list[TensorDict], batch_idx: int) -> None:
         """Learn from the batches replayed after an episode."""
@@ -141,11 +142,11 @@ class PlanGAN(Agent):
 
     def shared_out(self, batch: TensorDict) -> TensorDict:
         """Share rows of the batch [B, tau] out to the members of the two ensembles, [E, B', tau]."""
-        rows = int(self.gan_share * len(batch)) // self.generators
+        rows = int(self.gan_share * len(batch)) // self.gans
         if rows < 2:  # batch statistics need two
-            least = f"at least 2 rows for each of the {self.generators} generators, of model.gan_share {self.gan_share}"
+            least = f"at least 2 rows for each of the {self.gans} generators, of model.gan_share {self.gan_share}"
             raise UserError(f"data.batch_size, or warmup.batch_size, is {len(batch)}; allowed: {least}")
-        return batch[: self.generators * rows].reshape(self.generators, rows, self.path_length)
+        return batch[: self.gans * rows].reshape(self.gans, rows, self.path_length)
 
     def discriminator_loss(self, paths: TensorDict) -> Tensor:
         """Value of real paths minus that of generated ones, summed over the members."""
@@ -164,7 +165,7 @@ class PlanGAN(Agent):
         before, after = states[..., :-1, :], states[..., 1:, :]
         fake = mean_of(self.judge(before, paths["hindsight_goal"], actions, after), self.learned(paths))  # [E]
         rows = (part.flatten(0, 2) for part in (before, actions, after))  # [E B' tau, ...]
-        disagreement = self.dynamics.disagreement(*rows).view(self.generators, -1).mean(dim=1)  # [E]
+        disagreement = self.dynamics.disagreement(*rows).view(self.gans, -1).mean(dim=1)  # [E]
         self.track({"train/generator_loss": fake.mean(), "train/disagreement": disagreement.mean()})
         return (fake + self.agreement_weight * disagreement).sum()
 
@@ -199,7 +200,7 @@ class PlanGAN(Agent):
         checkpoint["agent"]["planner"] = {
             "planner": describe(self.planner),
             "dynamics": describe(self.dynamics),
-            "generators": self.generators,
+            "gans": self.gans,
             "noise_size": self.noise_size,
             "env_kwargs": self.data.env_kwargs,  # the planner asks the task for rewards
             "seed": self.seed,

@@ -65,7 +65,7 @@ class PlannedPolicy(nn.Module):
         self.inputs.build(shape)
         self.dynamics.build(self.task)
         sizes = self.inputs.size, own["noise_size"], shape.action_size, self.task.state_size
-        self.actor = Generators(own["generators"], *sizes, saved["hidden_sizes"])
+        self.actor = Generators(own["gans"], *sizes, saved["hidden_sizes"])
         self.planner, self.seed = rebuild(own["planner"], Planner), own["seed"]
 
     def forward(self, observation: Tensor, goal: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ def make_plangan(task: Task | None = None, **settings) -> PlanGAN:
         "inputs": Inputs(min_std=0.05, clip=5.0),
         "dynamics": OneStepModels(3, [8], 1e-3, 2e-4, 0.05, 0.01, 10.0),
         "planner": Planner(3, 2, 3, 0.5, "best", 5.0),
-        "generators": 2,
+        "gans": 2,
         "hidden_sizes": [8],
         "noise_size": 4,
         "path_length": TAU,
@@ -105,6 +105,14 @@ def test_each_loss_trains_its_own_networks_alone():
         update()
         changed = {part for part, value in weights_of(agent).items() if not torch.equal(value, before[part])}
         assert changed == {name}
+
+
+def test_the_warm_up_trains_all_networks_and_keeps_nothing_to_log():
+    agent = make_plangan()
+    before = weights_of(agent)
+    agent.warm_up(iter([make_paths(10)]))
+    assert not any(torch.equal(value, before[part]) for part, value in weights_of(agent).items())
+    assert agent.tracked == {}
 
 
 def test_generated_paths_begin_at_real_states_and_go_on_from_their_own():
@@ -181,7 +189,7 @@ def test_acting_plans_and_changes_nothing():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("generators", 0),
+        ("gans", 0),
         ("noise_size", 0),
         ("path_length", 11),
         ("gan_share", 2.0),

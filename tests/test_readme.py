@@ -188,6 +188,11 @@ def test_the_targets_are_those_of_the_benchmark():
     assert text[text.index("| target | value |") :].split("\n\n")[0] in (RESULTS / "speed.md").read_text()
 
 
+def test_the_cost_of_a_planned_action_is_that_of_the_benchmark():
+    text = (ROOT / "docs" / "methods.md").read_text()
+    assert text[text.index("| overlay | 10^9 operations") :].split("\n\n")[0] in (RESULTS / "planner.md").read_text()
+
+
 def test_the_speeds_of_environments_are_those_of_the_benchmark():
     text = (RESULTS / "envs.md").read_text()
     for name, *cells in rows("docs/speed.md", "| task | batch |")[1:]:

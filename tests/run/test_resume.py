@@ -53,7 +53,7 @@ def test_every_algorithm_resumes_exactly(tmp_path, overlay, monkeypatch):
     options = ["--config", str(overlay)]
     if overlay.stem.startswith("plangan"):
         options += ["--model.planner.copies=2", "--model.planner.steps=3", "--warmup.updates=2", "--warmup.episodes=2"]
-        options += ["--data.batches_per_episode=2"]
+        options += ["--data.batches_per_episode=2", "--trainer.check_val_every_n_epoch=1", "--evaluation.episodes=2"]
     assert fit(tmp_path / "whole", *options) == 0
     assert fit(tmp_path / "parts", *options, epochs=2) == 0
     assert fit(tmp_path / "parts", *options, RESUME) == 0
