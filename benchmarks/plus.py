@@ -1,0 +1,91 @@
+"""What `mher_plus` learns, what each of its choices brings, and what HER and the paper's settings learn beside it.
+
+    python benchmarks/plus.py fetch --methods mher_plus her_plus --seeds 2000 2001 2002 2003 2004 --steps 3000
+
+Each run is a `fit` of its own, two at once, evaluated every 100 steps; with more `--steps` it goes on. Then `report`
+writes their curves to `benchmarks/results/plus/TASK`.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mher_pl.compare.report import report
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNS, RESULTS = Path("runs") / "plus", ROOT / "benchmarks" / "results" / "plus"
+NO_MODEL = [
+    *("--model.td_target=mher_pl.td_target.OneStep", "--model.relabel=mher_pl.relabel.Future"),
+    *("--model.relabel.init_args.ratio=0.8", "--model.dynamics=null", "--model.imitation_weight=0.0"),
+]
+MODEL_BASED = [f"--model.relabel.init_args.{setting}" for setting in ("ratio=0.8", "steps=5", "noise=0.2")]
+ONE_EVALUATION_A_HUNDRED_STEPS = ["--data.episodes_per_epoch=1"]
+METHODS = {  # name: config overlays, and settings
+    "mher_plus": (["mher_plus"], []),
+    "her_plus": (["mher_plus"], NO_MODEL),  # the same update ratio, inputs and practice, without a model
+    "mher_ratio": (["mher"], [*ONE_EVALUATION_A_HUNDRED_STEPS, "--data.batches_per_episode=100"]),
+    "mher": (["mher"], ONE_EVALUATION_A_HUNDRED_STEPS),
+    # mher_plus without one of its choices
+    "given_goals": (["mher_plus"], ["--data.practice=mher_pl.practice.GivenGoals"]),
+    "actor_acts": (["mher_plus"], ["--model.act_with_target=false"]),
+    "one_step": (["mher_plus"], ["--model.td_target=mher_pl.td_target.OneStep"]),
+    "no_imitation": (["mher_plus"], ["--model.imitation_weight=0.0"]),
+    "absolute_goals": (["mher_plus"], ["--model.inputs=mher_pl.inputs.Inputs"]),
+    "no_other_goals": (["mher_plus"], ["--model.relabel=mher_pl.relabel.ModelBased", *MODEL_BASED]),
+}
+
+
+def fit(task: str, method: str, seed: int, options: argparse.Namespace) -> None:
+    """Train one of them, from where it is already."""
+    folder = RUNS / options.name / method / f"seed_{seed}"
+    done = folder / "done"  # holds the number of steps
+    if done.exists() and int(done.read_text()) >= options.steps:
+        return
+    overlays, settings = METHODS[method]
+    warmup = 20 if overlays == ["mher"] else 2
+    words = [word for config in (task, *overlays) for word in ("--config", config)]
+    words += [
+        f"--algorithm={method}",
+        f"--seed_everything={seed}",
+        f"--trainer.default_root_dir={folder}",
+        f"--trainer.max_epochs={options.steps // 100 - warmup}",
+        f"--evaluation.episodes={options.episodes}",
+        "--relabel_goals.every_n_epochs=0",
+        *settings,
+        *options.set,
+    ]
+    if done.exists():
+        words.append("--ckpt_path=last")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "fit.log").open("a") as log:
+        command = [sys.executable, "-m", "mher_pl", "fit", *words]
+        code = subprocess.run(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"}).returncode
+    if code == 0:
+        done.write_text(str(options.steps))
+    print(f"{options.name} {method} seed {seed}: {'done' if code == 0 else 'failed, see fit.log'}", flush=True)
+
+
+def main() -> None:
+    """Train and report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("task", help="config of the task, by name")
+    parser.add_argument("--name", help="of the folder of the results, by default the task's")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["mher_plus"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[2000, 2001, 2002, 2003, 2004])
+    parser.add_argument("--steps", type=int, default=3000, help="environment steps of a run, warm-up included")
+    parser.add_argument("--episodes", type=int, default=100, help="episodes of an evaluation")
+    parser.add_argument("--set", nargs="*", default=[], help="settings of fit, such as data.env_kwargs.boundary_dist=4")
+    options = parser.parse_args()
+    options.name = options.name or options.task
+    options.set = [f"--{setting}" for setting in options.set]
+    jobs = [(options.task, method, seed, options) for seed in options.seeds for method in options.methods]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda job: fit(*job), jobs))
+    report([RUNS / options.name], RESULTS / options.name)
+
+
+if __name__ == "__main__":
+    main()
