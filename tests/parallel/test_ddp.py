@@ -78,3 +78,12 @@ def test_sigterm_stops_all_workers_after_the_same_episode_and_they_resume_exactl
 def test_a_checkpoint_of_another_number_of_workers_is_refused(tmp_path, workers, capsys):
     assert fit(tmp_path, f"--ckpt_path={run_folder(workers)}") == 1
     assert "a checkpoint of 2 workers, but this run has 1" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_workers_of_mher_plus_resume_exactly(tmp_path):
+    options = [*WORKERS, "--config=mher_plus", "--data.batches_per_episode=3"]
+    for root, epochs in (("whole", 4), ("parts", 2)):
+        run_process(tmp_path / root, *options, epochs=epochs)
+    run_process(tmp_path / "parts", *options, "--ckpt_path=last")
+    assert_same_run(*(tmp_path / root / "Point2DLarge-v1/mher_plus/seed_0" for root in ("whole", "parts")))

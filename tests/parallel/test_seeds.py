@@ -183,3 +183,13 @@ def test_slurm_gives_the_seeds_their_global_ranks(tmp_path):
 def test_seeds_train_on_gpus(tmp_path):
     run_process(tmp_path, *SEEDS, "--trainer.accelerator=gpu", epochs=2)
     assert scalars(run_folder(tmp_path))["seeds/count", 400] == 2
+
+
+@pytest.mark.slow
+def test_a_seed_of_mher_plus_beside_others_equals_the_seed_alone(tmp_path):
+    options = ["--config=mher_plus", "--data.batches_per_episode=3", "--seed_everything=3"]
+    run_process(tmp_path / "beside", *SEEDS, *options)
+    run_process(tmp_path / "alone", *options)
+    a, b = (state(tmp_path / root / "Point2DLarge-v1/mher_plus/seed_3") for root in ("beside", "alone"))
+    assert {key for key in a if key.startswith("/state_dict")} == {key for key in b if key.startswith("/state_dict")}
+    assert all(torch.equal(a[key], b[key]) for key in a if isinstance(a[key], torch.Tensor))
