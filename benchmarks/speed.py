@@ -55,6 +55,7 @@ TARGETS = {  # name: limit, and whether the value must stay below it
     "FetchReach `fit` / physics floor": (1.5, True),
     "FetchReach evaluation / physics floor": (1.25, True),
     "MHER updates / bare products": (0.5, False),
+    "`mher_plus` updates / bare products": (0.6, False),
     "collector adds, ms a step": (0.25, True),
     "Lightning, logging, callbacks and checkpoint add, ms an update": (1.0, True),
     "Point2D `fit`, s": (15.0, True),
@@ -236,19 +237,24 @@ def fit_over_floor(learner: Learner, paper: dict[str, int], rounds: int) -> dict
 
 
 def updates_per_second(learners: dict[str, Learner], budget: float) -> dict[str, dict[str, float]]:
-    """Return the updates per second of every learner, of the bare products of MHER's, and of the peer.
+    """Return the updates per second of every learner, of the bare products of MHER's two, and of the peer.
 
-    Each does an episode's updates in a row, as training does.
+    Each does an episode's updates in a row, as training does; `mher_plus` has so many more, of twice the size.
     """
-    mher = learners["mher"]
-    updates = mher.data.batches_per_episode
-    bare = BareUpdate(mher.agent, mher.data.batch_size)
-    functions: dict[str, Callable] = {name: learner.learn for name, learner in learners.items()}
-    functions |= {"bare products": partial(bare.updates, updates)} | peer(updates)
+    functions: dict[str, tuple[int, Callable]] = {}
+    for name, learner in learners.items():
+        updates = learner.data.batches_per_episode
+        functions[name] = updates, learner.learn
+        if name in ("mher", "mher_plus"):
+            bare = BareUpdate(learner.agent, learner.data.batch_size)
+            functions[f"bare products of {name}"] = updates, partial(bare.updates, updates)
+    few = learners["mher"].data.batches_per_episode
+    functions |= {name: (few, function) for name, function in peer(few).items()}
     rows = {}
     for name, threads in (("1 thread", 1), ("2 threads", 2)):
         torch.set_num_threads(threads)
-        rows[name] = {function: updates / seconds for function, seconds in in_turns(budget, functions).items()}
+        seconds = in_turns(budget, {function: call for function, (_, call) in functions.items()})
+        rows[name] = {function: functions[function][0] / taken for function, taken in seconds.items()}
     torch.set_num_threads(1)
     return rows
 
@@ -292,9 +298,13 @@ def main() -> None:
         epochs = 3 if quick else 10
         few = {"evaluation.episodes": 1, "relabel_goals.every_n_epochs": epochs}
         mher = Learner("mher", settings(folder, epochs) | few)
-        learners = {"mher": mher} | {name: Learner(name, settings(folder, 1) | few) for name in ("her", "ddpg")}
+        learners = {"mher": mher} | {
+            name: Learner(name, settings(folder, 1) | few) for name in ("her", "ddpg", "mher_plus")
+        }
     updates = report.values["updates_per_second"] = updates_per_second(learners, 3.0 if quick else 30.0)
-    report.table("Updates per second on FetchReach, batches of 64, from medians.", "CPU", updates)
+    report.table(
+        "Updates per second on FetchReach, batches of 64, those of `mher_plus` of 128, from medians.", "CPU", updates
+    )
 
     collector = report.values["collector_ms_per_step"] = collector_adds(mher, 3.0 if quick else 20.0)
     report.table(
@@ -360,7 +370,10 @@ def main() -> None:
     values = {
         "FetchReach `fit` / physics floor": fits["FetchReach over its floor"],
         "FetchReach evaluation / physics floor": evaluate["ratio"],
-        "MHER updates / bare products": updates["1 thread"]["mher"] / updates["1 thread"]["bare products"],
+        **{
+            f"{name} updates / bare products": updates["1 thread"][key] / updates["1 thread"][f"bare products of {key}"]
+            for name, key in (("MHER", "mher"), ("`mher_plus`", "mher_plus"))
+        },
         "collector adds, ms a step": collector["collect"] - collector["bare"],
         "Lightning, logging, callbacks and checkpoint add, ms an update": splits["fetch"]["added an update"],
         "Point2D `fit`, s": fits["Point2D"],

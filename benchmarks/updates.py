@@ -38,18 +38,22 @@ class Learner:
 
 
 class BareUpdate:
-    """The matrix products of an MHER update, fused Adam and Polyak, and nothing else: its floor."""
+    """The matrix products of an update of `mher` or `mher_plus`, fused Adam and Polyak, and nothing else: its floor."""
 
     def __init__(self, agent: MHER, batch_size: int) -> None:
         actor, critic, dynamics = map(_layer_sizes, (agent.actor, agent.critic, agent.dynamics))
-        relabel, members = agent.relabel, agent.dynamics.members
+        members, horizon = agent.dynamics.members, getattr(agent.td_target, "horizon", 1)
         self.calls: list[Callable[[], Tensor]] = []
         for _ in range(agent.dynamics.updates_per_batch):
             self._add(dynamics, batch_size, members, weights=True, inputs=True)
+        (relabel,) = (part for part in getattr(agent.relabel, "relabellers", [agent.relabel]) if part.uses_model)
         for k in range(relabel.steps):  # the rows that still follow their virtual path, as expected
             rows = round(batch_size * relabel.ratio * (relabel.steps - k) / (relabel.steps + 1))
             self._add(actor, rows)
             self._add(dynamics, rows, members)
+        for _ in range(horizon - 1):  # value expansion
+            self._add(actor, batch_size)
+            self._add(dynamics, batch_size, members)
         self._add(actor, batch_size)  # TD target
         self._add(critic, batch_size)
         self._add(critic, batch_size, weights=True, inputs=True)
