@@ -84,10 +84,10 @@ class PlanGAN(Agent):
         self.discriminator_lr, self.betas, self.weight_decay = discriminator_lr, betas, weight_decay
 
     def setup(self, stage: str) -> None:
-        """Refuse data-parallel workers, whose batch statistics would differ."""
+        """Refuse batches that are too small."""
         super().setup(stage)
-        if self.trainer.world_size > 1:
-            raise UserError(f"trainer.devices is {self.trainer.world_size}; allowed: 1, or seed_parallel, for PlanGAN")
+        if stage == "fit":
+            self.rows_each(self.data.batch_size)
 
     def build(self) -> None:
         """Create one-step models, generators and discriminators."""
@@ -119,11 +119,20 @@ class PlanGAN(Agent):
         for batch in batches:
             self.learn(batch)
             self.tracked.clear()  # what is logged is of training
+        self.share_statistics()
 
     def training_step(self, batches: list[TensorDict], batch_idx: int) -> None:
         """Learn from the batches replayed after an episode."""
         for batch in batches:
             self.learn(batch)
+        self.share_statistics()
+
+    @torch.no_grad()
+    def share_statistics(self) -> None:
+        """Average what the networks hold beside weights, of batches and spectra, over data-parallel workers."""
+        if self.trainer.world_size > 1:
+            for buffer in (*self.actor.buffers(), *self.discriminators.buffers()):
+                buffer.copy_(self.sum_over_workers(buffer) / self.trainer.world_size)
 
     def learn(self, batch: TensorDict) -> None:
         """Take a step of one-step models, discriminators and generators, in this order, from paths [B, tau]."""
@@ -142,11 +151,20 @@ class PlanGAN(Agent):
 
     def shared_out(self, batch: TensorDict) -> TensorDict:
         """Share rows of the batch [B, tau] out to the members of the two ensembles, [E, B', tau]."""
-        rows = int(self.gan_share * len(batch)) // self.gans
-        if rows < 2:  # batch statistics need two
-            least = f"at least 2 rows for each of the {self.gans} generators, of model.gan_share {self.gan_share}"
-            raise UserError(f"data.batch_size, or warmup.batch_size, is {len(batch)}; allowed: {least}")
+        rows = self.rows_each(len(batch))
         return batch[: self.gans * rows].reshape(self.gans, rows, self.path_length)
+
+    def rows_each(self, size: int) -> int:
+        """Return how many rows of a batch of `size` each generator gets.
+
+        Raises:
+            UserError: they are fewer than two, which batch statistics need.
+        """
+        rows = int(self.gan_share * size) // self.gans
+        if rows < 2:
+            least = f"at least 2 rows for each of the {self.gans} generators, of model.gan_share {self.gan_share}"
+            raise UserError(f"data.batch_size, or warmup.batch_size, is {size}; allowed: {least}")
+        return rows
 
     def discriminator_loss(self, paths: TensorDict) -> Tensor:
         """Value of real paths minus that of generated ones, summed over the members."""

@@ -3,7 +3,7 @@ import pytest
 import torch
 from tensordict import TensorDict
 from toy import generator, make_task
-from trained_runs import ROOT, assert_same_run, fit, state
+from trained_runs import ROOT, assert_same_run, fit, run_process, state
 
 import mher_pl
 from mher_pl.__main__ import main
@@ -205,11 +205,13 @@ def test_a_value_out_of_range_is_named(name, value):
         make_plangan(**{name: value})
 
 
-def test_data_parallel_workers_are_refused():
-    agent = make_plangan()
-    agent._trainer = type("Two", (), {"world_size": 2, "global_rank": 0})()
-    with pytest.raises(UserError, match=r"trainer\.devices is 2; allowed: 1, or seed_parallel, for PlanGAN"):
-        agent.setup("fit")
+@pytest.mark.slow
+def test_weights_and_statistics_stay_equal_on_all_workers(tmp_path):
+    workers = ["--trainer.strategy=ddp", "--trainer.devices=2", "--trainer.callbacks=trained_runs.DumpWorker"]
+    run_process(tmp_path, *OVERLAY, *workers, epochs=1)
+    first, second = (torch.load(tmp_path / f"worker_{rank}.pt")["weights"] for rank in range(2))
+    assert {"actor.norms.0.mean", "discriminators.hidden.0.left"} <= first.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
 class TestRun:
