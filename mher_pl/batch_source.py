@@ -9,7 +9,7 @@ import torch
 from tensordict import TensorDict
 
 from mher_pl.dynamics import virtual_path
-from mher_pl.errors import UserError, require_at_least, require_int
+from mher_pl.errors import UserError, require_at_least, require_int, require_probability
 from mher_pl.parts import Learner, Part
 
 
@@ -45,6 +45,7 @@ class ModelRollouts(BatchSource):
 
     uses_model = True
     actions_to_imitate = False
+    random_action_probability = 0.0  # of virtual actions
 
     def __init__(self, steps: int, noise: float, capacity: int) -> None:
         require_int("model.batch_source.steps", steps, 1)
@@ -65,7 +66,8 @@ class ModelRollouts(BatchSource):
         task, goal = learner.task, batch["desired_goal"]
         state = task.state(batch["observation"], batch["achieved_goal"])
         rows = [len(batch)] * self.steps
-        path = list(virtual_path(learner, learner.act, state, goal, rows, self.noise, generator))
+        exploration = self.noise, generator, self.random_action_probability
+        path = list(virtual_path(learner, learner.act, state, goal, rows, *exploration))
         actions, states = [action for action, _ in path], [reached for _, reached in path]
         goals, next_states = goal.repeat(self.steps, 1), torch.cat(states)  # [n x B, goal], [n x B, state]
         reward = task.reward(task.phi(next_states), goals)
@@ -131,3 +133,50 @@ class ModelRollouts(BatchSource):
 
     def _allocate(self, like: TensorDict) -> TensorDict:
         return like.apply(lambda rows: rows.new_empty(self.capacity, *rows.shape[1:]), batch_size=[self.capacity])
+
+
+class MixedRollouts(ModelRollouts):
+    """MapGo's universal model policy optimisation: a few replayed transitions, the others virtual (Zhu et al. 2021).
+
+    The replayed ones keep the goals that they were relabelled with. The virtual paths go, now and then with a uniform
+    action, towards a goal achieved later in the replayed episode or, some of them, towards the episode's own.
+
+    Args:
+        steps: length of the virtual paths.
+        noise: standard deviation of Gaussian noise on the virtual actions.
+        random_action_probability: chance of a uniform virtual action in place of the policy's.
+        hindsight_ratio: share of the paths that go towards a goal achieved later.
+        real_share: share of replayed transitions in a batch.
+        capacity: virtual transitions that the buffer holds.
+    """
+
+    actions_to_imitate = True
+
+    def __init__(
+        self,
+        steps: int,
+        noise: float,
+        random_action_probability: float,
+        hindsight_ratio: float,
+        real_share: float,
+        capacity: int,
+    ) -> None:
+        super().__init__(steps, noise, capacity)
+        require_probability("model.batch_source.random_action_probability", random_action_probability)
+        require_probability("model.batch_source.hindsight_ratio", hindsight_ratio)
+        require_probability("model.batch_source.real_share", real_share)
+        self.random_action_probability = random_action_probability
+        self.hindsight_ratio, self.real_share = hindsight_ratio, real_share
+
+    def __call__(self, batch: TensorDict, learner: Learner, generator: torch.Generator) -> TensorDict:
+        """Extend the buffer from the replayed states, and draw as many of its transitions as replayed ones leave."""
+        starts, goal = batch.copy(), batch["original_goal"]
+        hindsight = torch.rand(len(batch), 1, generator=generator, device=goal.device) < self.hindsight_ratio
+        starts["desired_goal"] = torch.where(hindsight, batch["hindsight_goal"], goal)
+        self.store(self.roll_out(starts, learner, generator))
+        real = round(self.real_share * len(batch))  # the first rows, for the batch is in no order
+        virtual = self.sample(len(batch) - real, generator)
+        mixed = TensorDict.cat([batch[:real].select(*virtual.keys(include_nested=True, leaves_only=True)), virtual])
+        if batch["imitation_goal"] is batch["desired_goal"]:
+            mixed["imitation_goal"] = mixed["desired_goal"]  # the same tensor again, which the losses look for
+        return mixed

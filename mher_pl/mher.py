@@ -112,6 +112,7 @@ class MHER(Agent):
 
     def training_step(self, batches: list[TensorDict], batch_idx: int) -> dict[str, list[TensorDict]]:
         """Learn from the batches replayed after an episode: the inner part of Algorithm 1, lines 7 to 24."""
+        self.refit_dynamics()
         relabelled = []
         for batch in batches:  # line 7
             self.fit_dynamics(batch)  # line 8
@@ -134,6 +135,15 @@ class MHER(Agent):
             for _ in range(self.dynamics.updates_per_batch):
                 loss, metrics = self.dynamics.loss(examples)  # Eq. 4
                 self.minimize({"dynamics": loss})
+            self.track(metrics)
+
+    def refit_dynamics(self) -> None:
+        """Let a dynamics model that learns from all that is stored do so, as MapGo's does."""
+        if self.dynamics is not None and self.dynamics.refits:
+            batch = self.data.replay.all_transitions().to(self.device)
+            metrics = self.dynamics.refit(
+                batch, lambda loss: self.minimize({"dynamics": loss}), self.sum_over_workers, self.generator
+            )
             self.track(metrics)
 
     def warm_up(self, batches: Iterator[TensorDict]) -> None:

@@ -16,23 +16,28 @@ class BatchedLinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(members, fan_in, fan_out))
         self.bias = nn.Parameter(torch.empty(members, 1, fan_out))
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map inputs [E, B, in] to outputs [E, B, out], those of each member by its own layer."""
-        return torch.baddbmm(self.bias, inputs, self.weight)
+    def forward(self, inputs: Tensor, chosen: Tensor | None = None) -> Tensor:
+        """Map inputs [E, B, in] to outputs [E, B, out], those of each member, or `chosen` one, by its own layer."""
+        if chosen is None:
+            return torch.baddbmm(self.bias, inputs, self.weight)
+        return torch.baddbmm(self.bias[chosen], inputs, self.weight[chosen])
 
 
 class MLP(nn.Module):
-    """Fully connected layers with ReLU between them, Xavier-uniform weights and zero biases.
+    """Fully connected layers with ReLU or swish between them, Xavier-uniform weights and zero biases.
 
     Args:
         sizes: entries of the inputs, units of each hidden layer, entries of the outputs.
         members: every layer is that many, for inputs [E, B, in]; None is a single network for inputs [..., in].
         layer_norm: whether the hidden layers' outputs are brought to mean 0 and deviation 1, before the ReLU.
+        swish: whether swish, x sigmoid(x), stands in place of ReLU.
     """
 
-    def __init__(self, sizes: Sequence[int], members: int | None = None, layer_norm: bool = False) -> None:
+    def __init__(
+        self, sizes: Sequence[int], members: int | None = None, layer_norm: bool = False, swish: bool = False
+    ) -> None:
         super().__init__()
-        self.layer_norm = layer_norm
+        self.layer_norm, self.swish = layer_norm, swish
         self.layers = nn.ModuleList()
         for shape in pairwise(sizes):
             linear = nn.Linear(*shape) if members is None else BatchedLinear(members, *shape)
@@ -41,15 +46,16 @@ class MLP(nn.Module):
             nn.init.zeros_(linear.bias)
             self.layers.append(linear)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map inputs to outputs."""
+    def forward(self, inputs: Tensor, chosen: Tensor | None = None) -> Tensor:
+        """Map inputs to outputs; inputs [K, B, in] by the `chosen` [K] of the members alone."""
+        arguments = () if chosen is None else (chosen,)
         *hidden, last = self.layers
         for layer in hidden:
-            outputs = layer(inputs)
+            outputs = layer(inputs, *arguments)
             if self.layer_norm:
                 outputs = F.layer_norm(outputs, outputs.shape[-1:])
-            inputs = outputs.relu_()
-        return last(inputs)
+            inputs = F.silu(outputs, inplace=True) if self.swish else outputs.relu_()
+        return last(inputs, *arguments)
 
 
 class Actor(nn.Module):

@@ -50,6 +50,7 @@ class DynamicsModel(Part, nn.Module, ABC):
     """A learned model of the environment (Section 4.1)."""
 
     updates_per_batch: int  # gradient steps on each replayed batch
+    refits = False  # whether it learns from all that is stored, by `refit`, after each episode
 
     @abstractmethod
     def build(self, task: Task) -> None:
@@ -63,6 +64,10 @@ class DynamicsModel(Part, nn.Module, ABC):
     def predict(self, state: Tensor, action: Tensor) -> Tensor:
         """Return the next states [B, state] after actions [B, action] in states [B, state]."""
 
+    def draw(self, state: Tensor, action: Tensor, generator: torch.Generator) -> Tensor:
+        """Return next states [B, state] at random, where the model tells how likely each is."""
+        return self.predict(state, action)
+
     @abstractmethod
     def examples(self, batch: TensorDict) -> Any:
         """Return what the model learns from a replayed batch, prepared once for several gradient steps."""
@@ -70,6 +75,26 @@ class DynamicsModel(Part, nn.Module, ABC):
     @abstractmethod
     def loss(self, examples: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss [] of `examples` to minimise, and scalars to log."""
+
+    def refit(
+        self,
+        batch: TensorDict,
+        minimize: Callable[[Tensor], None],
+        reduce: Callable[[Tensor], Tensor],
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
+        """Learn from all stored transitions, before the batches that are replayed after an episode.
+
+        Args:
+            batch: the transitions [N].
+            minimize: takes a gradient step down a loss [].
+            reduce: sums a tensor over data-parallel workers, which must take equally many steps.
+            generator: source of all randomness.
+
+        Returns:
+            scalars to log.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def observe(self, state: Tensor, action: Tensor, next_state: Tensor, reduce: Callable[[Tensor], Tensor]) -> None:

@@ -2,9 +2,9 @@ import pytest
 import torch
 from toy import generator, make_agent, make_batch, make_task, make_task_of_unclear_goals, reached
 
-from mher_pl.batch_source import ModelRollouts, Replayed
+from mher_pl.batch_source import MixedRollouts, ModelRollouts, Replayed
 from mher_pl.errors import UserError
-from mher_pl.relabel import Future, Keep
+from mher_pl.relabel import Future, ImitationOnly, Keep
 
 
 def rollouts(steps: int = 3, noise: float = 0.2, capacity: int = 1000) -> ModelRollouts:
@@ -189,3 +189,65 @@ def test_an_imitation_of_virtual_actions_is_refused():
 def test_a_setting_out_of_range_is_named(arguments, message):
     with pytest.raises(UserError, match=message):
         rollouts(**arguments)
+
+
+class TestMixedRollouts:
+    def make(self, noise=0.2, random_action_probability=0.3, hindsight_ratio=0.8, real_share=0.25, steps=3):
+        return MixedRollouts(steps, noise, random_action_probability, hindsight_ratio, real_share, capacity=100_000)
+
+    @pytest.mark.parametrize(("share", "count"), [(0.0, 0), (0.25, 5), (0.047, 1), (1.0, 20)])
+    def test_a_share_of_the_batch_is_replayed_and_the_rest_of_the_model(self, share, count):
+        agent, replayed = make_agent(), relabelled(20, Future(1.0))
+        batch = self.make(real_share=share)(replayed, agent, generator())
+        moved = batch["next", "observation"] - batch["observation"]
+        assert torch.allclose(moved[:count], torch.tensor(500.0))
+        assert torch.allclose(moved[count:], torch.tensor(1.0), atol=0.01)
+        assert len(batch) == 20
+        for key in ("observation", "action", "desired_goal", "reward", "terminated", "failed", "imitated"):
+            assert torch.equal(batch[key][:count], replayed[key][:count])
+
+    def test_paths_go_towards_hindsight_goals_or_the_episodes_own_whatever_the_relabelling(self):
+        agent, source = make_agent(), self.make(steps=1, real_share=0.0)
+        replayed = make_batch(2000)
+        replayed["observation"] = replayed["observation"] * 0.0  # so that rows are told by their goals alone
+        replayed = Future(1.0)(replayed, agent, generator())
+        replayed["desired_goal"] = replayed["desired_goal"] * 0.0 + 7.0
+        source(replayed, agent, generator())
+        goals = source.buffer["desired_goal"][: source.filled]
+        own, hindsight = ((goals == replayed[key]).all(dim=1) for key in ("original_goal", "hindsight_goal"))
+        assert (own ^ hindsight).all()
+        assert hindsight.float().mean() == pytest.approx(0.8, abs=0.03)
+
+    def test_some_virtual_actions_are_uniform(self):
+        agent = make_agent()
+        replayed = relabelled(2000, Future(1.0), agent)
+
+        def actions(probability):
+            source = self.make(steps=1, noise=0.0, random_action_probability=probability, hindsight_ratio=1.0)
+            source(replayed, agent, generator())
+            return source.buffer["action"][: source.filled]
+
+        assert (actions(0.3) != actions(0.0)).all(dim=1).float().mean() == pytest.approx(0.3, abs=0.04)
+
+    def test_the_replayed_rows_can_be_imitated_under_goals_of_their_own(self):
+        agent, source = make_agent(batch_source=self.make(), imitation_weight=3.0), self.make()
+        batch = source(relabelled(20, Future(1.0), agent), agent, generator())
+        assert batch["imitated"].tolist() == [True] * 5 + [False] * 15
+        assert batch["imitation_goal"] is batch["desired_goal"]
+        replayed = relabelled(20, ImitationOnly(Future(1.0)), agent)
+        batch = source(replayed, agent, generator())
+        assert torch.equal(batch["imitation_goal"][:5], replayed["hindsight_goal"][:5])
+        assert torch.equal(batch["desired_goal"][:5], replayed["original_goal"][:5])
+
+    def test_state_restores_a_buffer_exactly(self):
+        agent, source, restored = make_agent(), self.make(), self.make()
+        replayed = relabelled(20, Future(1.0), agent)
+        source(replayed, agent, generator())
+        restored.load_worker_state(source.worker_state())
+        one, other = (each(replayed, agent, generator(3)) for each in (source, restored))
+        assert (one == other).all()
+
+    @pytest.mark.parametrize("name", ["random_action_probability", "hindsight_ratio", "real_share"])
+    def test_a_setting_out_of_range_is_named(self, name):
+        with pytest.raises(UserError, match=f"model.batch_source.{name} is 1.5; allowed: a probability from 0 to 1"):
+            self.make(**{name: 1.5})

@@ -33,7 +33,10 @@ SMALL_CRITIC = ["--model.init_args.critic.init_args.hidden_sizes=[16]", "--data.
 def tiny(method: str) -> dict[str, object]:
     """Settings of a run of less than a second."""
     networks = [] if method == "gcsl" else ["critic"] if "dynamics: null" in METHODS[method] else ["critic", "dynamics"]
-    return TINY | {f"model.init_args.{network}.init_args.hidden_sizes": "[8]" for network in networks}
+    settings = {f"model.init_args.{network}.init_args.hidden_sizes": "[8]" for network in networks}
+    if "weight_decay" in METHODS[method]:  # of each layer
+        settings["model.init_args.dynamics.init_args.weight_decay"] = "[0.0, 0.0]"
+    return TINY | settings
 
 
 def train(build, env: str, method: str = "her", **overrides) -> Parts:
@@ -189,7 +192,7 @@ class TestLift:
         assert train(build, "Lift", method, **late | {"data.goal_indices": "[1, 2, 3]"}).datamodule.episodes == 10
 
 
-@pytest.mark.parametrize("method", ["mher", "mbpo_her", "mve_her"])
+@pytest.mark.parametrize("method", ["mher", "mbpo_her", "mve_her", "mapgo"])
 def test_a_model_learns_the_achieved_goal_that_no_observation_shows(build, method: str):
     run = train(build, "Hidden", method, **{"data.batches_per_episode": 4})
     agent, task = run.model, run.datamodule.task

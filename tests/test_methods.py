@@ -7,10 +7,10 @@ import torch
 import yaml
 from toy import Record
 
-from mher_pl.batch_source import ModelRollouts, Replayed
+from mher_pl.batch_source import MixedRollouts, ModelRollouts, Replayed
 from mher_pl.gcsl import GCSL
 from mher_pl.mher import MHER
-from mher_pl.relabel import Future, ImitationOnly, Keep, ModelBased, Noisy, RandomGoals
+from mher_pl.relabel import Foresight, Future, ImitationOnly, Keep, ModelBased, Noisy, RandomGoals
 from mher_pl.relabel.curriculum import Curriculum
 from mher_pl.run.cli import MherCLI
 from mher_pl.sampler import Uniform
@@ -32,8 +32,9 @@ METHODS = [
     "mep",
     "random_goals",
     "goal_noise",
+    "mapgo",
 ]
-BEYOND_THE_PAPER = ["her_mixed", "mher_plus"]
+BEYOND_THE_PAPER = ["her_mixed", "mapgo_original", "mher_plus"]
 PLANNERS = ["plangan", "plangan_original"]  # of other networks, so with settings of their own: tests/test_plangan.py
 PARTS = {  # relabeller, TD target, batch source, sampler, imitation weight, whether there is a model
     "mher": (ModelBased, OneStep, Replayed, Uniform, 3.0, True),
@@ -49,6 +50,7 @@ PARTS = {  # relabeller, TD target, batch source, sampler, imitation weight, whe
     "mep": (Future, OneStep, Replayed, MaximumEntropy, 0.0, False),
     "random_goals": (RandomGoals, OneStep, Replayed, Uniform, 0.0, False),
     "goal_noise": (Noisy, OneStep, Replayed, Uniform, 0.0, False),
+    "mapgo": (Foresight, OneStep, MixedRollouts, Uniform, 0.0, True),
 }
 OVERLAYS = Path(__file__).parent.parent / "configs" / "algorithms"
 
@@ -72,6 +74,8 @@ class Trained:
         small = {"data.batches_per_episode": 20, "model.init_args.hidden_sizes": "[16]"}
         if method in PARTS and PARTS[method][-1]:
             small["model.init_args.dynamics.init_args.hidden_sizes"] = "[16]"
+        if method.startswith("mapgo"):
+            small["model.init_args.dynamics.init_args.weight_decay"] = "[0.0, 0.0]"
         cli = build("point2d", overlay(method), **small | overrides)
         self.agent, self.data = cli.model, cli.datamodule
         self.critic_batches, self.actor_batches, self.record = [], [], Record()
@@ -240,6 +244,22 @@ def test_mbpo_trains_on_model_data_only_under_original_or_with_her_mostly_hindsi
     assert among(batch["desired_goal"], run.stored("achieved_goal")).float().mean() == pytest.approx(share, abs=0.05)
 
 
+def test_mapgo_trains_on_a_few_replayed_transitions_and_on_many_of_a_model_that_was_refitted(build):
+    run = Trained(build, "mapgo")
+    batch = run.batches
+    assert {len(rows) for rows in run.critic_batches} == {64}
+    real = among(batch["next", "observation"], run.stored("observation"))
+    assert real.float().mean() == pytest.approx(3 / 64)
+    assert not among(batch[~real]["desired_goal"], run.stored("desired_goal")).all()
+    assert among(batch[~real]["desired_goal"], run.stored("desired_goal")).float().mean() == pytest.approx(
+        0.2, abs=0.05
+    )
+    replayed = torch.cat([rows for output in run.record.outputs for rows in output["relabelled"]])
+    assert replayed["relabelled"].all()
+    far = among(replayed["desired_goal"], run.stored("achieved_goal"))
+    assert far.float().mean() == pytest.approx(0.66, abs=0.06)  # a mean over t of max(0, 1 - 10 / (100 - t))
+
+
 @pytest.mark.parametrize(("method", "share"), [("mve", 0.0), ("mve_her", 0.8)])
 def test_mve_trains_on_replayed_transitions_with_expanded_targets(method, share, build):
     run = Trained(build, method)
@@ -306,6 +326,9 @@ def test_gcsl_has_no_critic(build):
         ("mbpo_her", {"model.init_args.batch_source.init_args.steps": 1}),
         ("cher", {"model.init_args.relabel.init_args.share": 1.0}),
         ("goal_noise", {"model.init_args.relabel.init_args.std": 0.0}),
+        ("mapgo", {"model.init_args.relabel.init_args.steps": 0}),
+        ("mapgo", {"model.init_args.batch_source.init_args.real_share": 1.0}),
+        ("mapgo", {"model.init_args.batch_source.init_args.real_share": 0.0}),
     ],
     ids=str,
 )

@@ -114,6 +114,7 @@ def make_batch(rows: int, scale: float = 1.0) -> TensorDict:
         batch_size=[rows],
     )
     batch = batch * scale
+    batch["steps_left"] = torch.full((rows,), 10)
     batch["failed"] = torch.zeros(rows, dtype=torch.bool)
     return batch
 

@@ -83,13 +83,27 @@ class EpisodeReplay:
     def transitions(self, episode: Tensor, step: Tensor, generator: torch.Generator) -> TensorDict:
         """Gather the transitions at (episode [...], step [...]), each with a goal achieved later in its own episode.
 
-        Step t of T leads from state t to state t+1. `hindsight_goal` is the achieved goal of a state drawn uniformly
-        from t+1 ... T: the state after the action counts, the one before it never does. `failed` tells the steps with
-        which episodes were terminated away from their goals.
+        `hindsight_goal` is the achieved goal of a state drawn uniformly from t+1 ... T: the state after the action
+        counts, the one before it never does.
+        """
+        batch = self.gather(episode, step)
+        later = step + 1 + (torch.rand(step.shape, generator=generator) * batch["steps_left"]).long()
+        batch["hindsight_goal"] = self.episodes["achieved_goal"][episode, later]
+        return batch
+
+    def all_transitions(self) -> TensorDict:
+        """Return all stored transitions [N], without hindsight goals."""
+        episode, step = (torch.arange(self.horizon) < self.episodes["length"].unsqueeze(1)).nonzero(as_tuple=True)
+        return self.gather(episode, step)
+
+    def gather(self, episode: Tensor, step: Tensor) -> TensorDict:
+        """Gather the transitions at (episode [...], step [...]).
+
+        Step t of T leads from state t to state t+1; T - t of them are left, itself included. `failed` tells the steps
+        with which episodes were terminated away from their goals.
         """
         data = self.episodes
         length = data["length"][episode]  # [...]
-        later = step + 1 + (torch.rand(step.shape, generator=generator) * (length - step)).long()
         observation, achieved_goal = data["observation"], data["achieved_goal"]
         device = observation.device  # a batch that knows where it is moves there in no time
         return TensorDict(
@@ -98,7 +112,7 @@ class EpisodeReplay:
                 "action": data["action"][episode, step],
                 "achieved_goal": achieved_goal[episode, step],
                 "desired_goal": data["desired_goal"][episode, step],
-                "hindsight_goal": achieved_goal[episode, later],
+                "steps_left": length - step,
                 "failed": data["failed"][episode] & (step == length - 1),
                 "next": TensorDict(
                     {

@@ -6,7 +6,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from mher_pl.dynamics import virtual_path
+from mher_pl.dynamics import virtual_ends
 from mher_pl.errors import require_at_least, require_int
 from mher_pl.parts import Learner
 from mher_pl.relabel.base import Relabel
@@ -39,10 +39,5 @@ class ModelBased(Relabel):
         state = learner.task.state(batch["next", "observation"], batch["next", "achieved_goal"])
         goal = batch["desired_goal"]
         steps = torch.randint(self.steps + 1, (len(batch),), generator=generator, device=state.device) * rows  # [B]
-        steps, order = steps.sort(descending=True)
-        going = (steps > torch.arange(self.steps, device=steps.device).unsqueeze(-1)).sum(dim=1)  # [n] rows still going
-        state = state[order]
-        path = virtual_path(learner, learner.target_act, state, goal[order], going.tolist(), self.noise, generator)
-        for _, reached in path:
-            state = reached
-        return learner.task.phi(state)[order.argsort()]
+        ends = virtual_ends(learner, learner.target_act, state, goal, steps, self.steps, self.noise, generator)
+        return learner.task.phi(ends)

@@ -5,7 +5,7 @@ from toy import Shift, generator, make_agent, make_batch, make_task, make_task_o
 
 from mher_pl.data.replay import EpisodeReplay
 from mher_pl.errors import UserError
-from mher_pl.relabel import Future, ImitationOnly, Keep, ModelBased, Noisy, RandomGoals
+from mher_pl.relabel import Foresight, Future, ImitationOnly, Keep, ModelBased, Noisy, RandomGoals
 from mher_pl.sampler import Uniform
 
 MANY = 4000  # rows; a share of 0.8 is off by 0.02 once in a thousand draws
@@ -23,6 +23,7 @@ RELABELLERS = {
     "random": RandomGoals(0.8),
     "noisy": Noisy(Future(0.8), std=0.01),
     "imitation only": ImitationOnly(ModelBased(0.8, steps=5, noise=0.2)),
+    "foresight": Foresight(0.8, steps=5, noise=0.2, random_action_probability=0.3),
 }
 
 
