@@ -11,8 +11,8 @@ from mher_pl.errors import require_int, require_multiple
 class ModelWarmup(Callback):
     """Collect random episodes and let the agent, its dynamics model that is, learn from them (Algorithm 1, line 3).
 
-    The episodes stay in the replay and count as environment steps. A resumed run, whose replay is not empty, skips
-    the warm-up.
+    The episodes stay in the replay and count as environment steps. Where episodes are stored ones, all of them take the
+    place of the random ones, and none counts. A resumed run, whose replay is not empty, skips the warm-up.
 
     Args:
         episodes: episodes of uniformly random actions, a multiple of `data.num_envs`.
@@ -39,11 +39,15 @@ class ModelWarmup(Callback):
         data = data_of(trainer)
         if len(data.replay) > 0:
             return
-        bar = trainer.progress_bar_callback
-        if isinstance(bar, Progress) and self.episodes > 0:
+        collects, bar = data.source.collects, trainer.progress_bar_callback
+        if isinstance(bar, Progress) and (self.episodes > 0 or not collects):
+            episodes = f"{self.episodes} random episodes" if collects else "the stored episodes"
             model = "" if pl_module.dynamics is None else f", then {self.updates} updates of the model"
-            bar.say(f"warm-up: {self.episodes} random episodes{model}")
-        for _ in range(0, self.episodes, data.num_envs):
-            data.collect(random=True)
-        if self.episodes > 0:
+            bar.say(f"warm-up: {episodes}{model}")
+        if collects:
+            for _ in range(0, self.episodes, data.num_envs):
+                data.collect(random=True)
+        else:
+            data.store(data.source.all())
+        if len(data.replay) > 0:
             pl_module.warm_up(data.sample(self.batch_size).to(pl_module.device) for _ in range(self.updates))

@@ -45,7 +45,10 @@ class EpisodeBatches(IterableDataset):
         """
         start, self.data.start = self.data.start, 0
         for episode in range(start, self.data.episodes_per_epoch, self.data.num_envs):
-            self.data.collect()
+            if self.data.source.collects:
+                self.data.collect()
+            else:
+                self.data.pass_over()
             self.data.position = episode + self.data.num_envs
             yield self.data.replayed()
 
@@ -148,13 +151,33 @@ class GoalDataModule(LightningDataModule):
         """Get an episode of each environment, of random actions if `random`, store it and show it to the agent."""
         agent = self.agent
         episodes = self.source.next(random)
+        successes = episodes.pop("is_success")
+        self.env_steps += int(agent.sum_over_workers(episodes["length"].sum().to(agent.device)))
+        self.store(episodes)
+        if not random:
+            for is_success in successes:
+                agent.track({"train/success_rate": is_success.float().to(agent.device)})
+
+    def pass_over(self) -> None:
+        """Count the steps that a run would take that collects an episode here, by which this one is measured."""
+        self.env_steps += self.task.horizon * self.num_envs * self.running.world_size
+
+    def store(self, episodes: TensorDict) -> None:
+        """Store episodes [N], and show them to the agent.
+
+        Raises:
+            UserError: an episode shows the goals elsewhere than was found, or there are more than the replay holds.
+        """
+        agent = self.agent
         # All workers learn alike from the first end at a goal on, whichever of them saw it.
         seen = torch.tensor(int(self.task.ends_at_goal), device=agent.device)
         self.task.ends_at_goal = bool(agent.sum_over_workers(seen))
+        if len(episodes) > self.capacity // self.task.horizon:
+            raise UserError(
+                f"data.capacity is {self.capacity}; allowed: at least {len(episodes) * self.task.horizon}, for the "
+                f"{len(episodes)} episodes of data.source"
+            )
         for episode in episodes.unbind(0):
-            length, is_success = int(episode["length"]), episode.pop("is_success")
-            steps = torch.tensor(length, device=agent.device)
-            self.env_steps += int(agent.sum_over_workers(steps))
             taken = without_padding(episode)
             uses_phi = agent.dynamics is not None or any(part.uses_phi for part in agent.parts.values())
             if uses_phi:
@@ -162,8 +185,6 @@ class GoalDataModule(LightningDataModule):
             self.episodes += 1
             self.replay.add(episode)
             agent.observe(taken)
-            if not random:
-                agent.track({"train/success_rate": is_success.float().to(agent.device)})
 
     def sample(self, size: int) -> TensorDict:
         """Sample a batch of `size` rows of what the agent learns from: transitions, or paths of them."""

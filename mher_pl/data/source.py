@@ -14,7 +14,9 @@ from mher_pl.task import Task
 
 
 class EpisodeSource(Part, ABC):
-    """Gives the data module training episodes, N at a time."""
+    """Gives the data module training episodes, N at a time, or all before the first epoch where it collects none."""
+
+    collects = True  # whether there are ever new episodes: `next` is asked, or `all`
 
     @abstractmethod
     def open(
@@ -39,12 +41,16 @@ class EpisodeSource(Part, ABC):
             seed: of all randomness.
         """
 
-    @abstractmethod
     def next(self, random: bool = False) -> TensorDict:
         """Return N episodes [N] as the replay stores them, of uniformly random actions if `random`.
 
         Beside the replay's entries each has `is_success` [], that of the step which ended it.
         """
+        raise NotImplementedError
+
+    def all(self) -> TensorDict:
+        """Return all episodes [N] that there are, as the replay stores them."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Free what the source holds."""

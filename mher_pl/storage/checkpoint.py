@@ -93,28 +93,32 @@ def link_file(path: str | Path, copy: str | Path) -> None:
     staged.unlink(missing_ok=True)  # renaming onto another name of the same file leaves both names
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, setting: str = "ckpt_path") -> dict[str, Any]:
     """Map a checkpoint of mher_pl into memory, restricted to tensors and plain Python values.
+
+    Args:
+        path: the file.
+        setting: that names it, for messages.
 
     Raises:
         UserError: there is no such file, it is damaged or was changed, it holds code, or it is not one of mher_pl's or
             one of another version of it.
     """
     if not os.path.isfile(path):
-        raise UserError(f"ckpt_path is {str(path)!r}, which is no file; allowed: a checkpoint, or a run's folder")
-    _require_whole(path)
+        raise UserError(f"{setting} is {str(path)!r}, which is no file; allowed: a checkpoint, or a run's folder")
+    _require_whole(path, setting)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL (\S+)", str(error))
         content = f"refers to {found[1]}" if found else "is no plain data"
         raise UserError(
-            f"ckpt_path is {str(path)!r}, which {content} and was not loaded; allowed: checkpoints of mher_pl, which "
+            f"{setting} is {str(path)!r}, which {content} and was not loaded; allowed: checkpoints of mher_pl, which "
             "hold tensors and plain values only"
         ) from error
     if checkpoint[VERSION] != __version__:
         raise UserError(
-            f"ckpt_path is {str(path)!r}, which mher_pl {checkpoint[VERSION]} wrote; allowed: one of this version, "
+            f"{setting} is {str(path)!r}, which mher_pl {checkpoint[VERSION]} wrote; allowed: one of this version, "
             f"{__version__}"
         )
     return checkpoint
@@ -134,7 +138,7 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _require_whole(path: str | Path) -> None:
+def _require_whole(path: str | Path, setting: str) -> None:
     """Raise `UserError` if a file is not as `save_sealed` wrote it."""
     with FileIO(path) as file:
         size = max(os.fstat(file.fileno()).st_size - SEAL_BYTES, 0)
@@ -146,7 +150,7 @@ def _require_whole(path: str | Path) -> None:
             found = "which is damaged or was changed after it was written"
         else:
             return
-    raise UserError(f"ckpt_path is {str(path)!r}, {found}; allowed: a checkpoint as mher_pl wrote it")
+    raise UserError(f"{setting} is {str(path)!r}, {found}; allowed: a checkpoint as mher_pl wrote it")
 
 
 def _checksum(file: FileIO, size: int) -> int:

@@ -112,8 +112,12 @@ def changed_settings(folder: Path, settings: dict[str, object]) -> list[str]:
     return [f"{key} is {value}, was {saved[key]}" for key, value in settings.items() if saved.get(key, value) != value]
 
 
-def checkpoint_file(path: str | Path) -> Path:
+def checkpoint_file(path: str | Path, setting: str = "ckpt_path") -> Path:
     """Return the checkpoint that `path` names: a file, or a run's folder `RUN`, for its last, `RUN/last` or `RUN/best`.
+
+    Args:
+        path: of the checkpoint.
+        setting: that names it, for messages.
 
     Raises:
         UserError: there is none.
@@ -130,7 +134,7 @@ def checkpoint_file(path: str | Path) -> Path:
         file = max(found, key=lambda best: int(best.stem.partition("=")[2]), default=named)
     if not os.path.isfile(file):
         raise UserError(
-            f"ckpt_path is {str(path)!r}, which does not exist; allowed: a checkpoint, or a run's folder RUN, RUN/best "
+            f"{setting} is {str(path)!r}, which does not exist; allowed: a checkpoint, or a run's folder RUN, RUN/best "
             "or RUN/last"
         )
     return file

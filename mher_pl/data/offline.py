@@ -1,0 +1,202 @@
+"""Episodes that were collected before: the replay of a run, or a Minari data set."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from tensordict import TensorDict
+
+from mher_pl.data.source import EpisodeSource
+from mher_pl.errors import UserError
+from mher_pl.exploration import Act, Exploration
+from mher_pl.inspection import GOAL_KEYS
+from mher_pl.storage.checkpoint import read_checkpoint
+from mher_pl.storage.folder import checkpoint_file
+from mher_pl.task import Task
+
+VECTORS = (*GOAL_KEYS, "action")  # of an episode, which has besides its length and whether it failed
+
+
+class OfflineEpisodes(EpisodeSource):
+    """All episodes from the first epoch on; the environment serves evaluation alone."""
+
+    collects = False
+
+    def open(
+        self, task: Task, env_kwargs: dict[str, Any], num_envs: int, exploration: Exploration, act: Act, seed: int
+    ) -> None:
+        """Remember the task; episodes are read when they are asked for, by a run that is not resumed."""
+        self.task = task
+
+    def all(self) -> TensorDict:
+        """Read the episodes [N].
+
+        Raises:
+            UserError: they cannot be read, are none of the task's, or hold NaN or infinity.
+        """
+        episodes, self.task.ends_at_goal = self.read(self.task)
+        for key in VECTORS:
+            finite = torch.isfinite(episodes[key]).flatten(1).all(dim=1)  # [N]
+            if not finite.all():
+                number = int(finite.int().argmin())
+                raise UserError(
+                    f"data.source is {self.name}, whose episode {number} has a {key} that is NaN or infinite; allowed: "
+                    "finite numbers"
+                )
+        return episodes
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What is read, in words."""
+
+    @abstractmethod
+    def read(self, task: Task) -> tuple[TensorDict, bool]:
+        """Return the episodes [N] as the replay stores them, and whether episodes end where the goal is reached."""
+
+    def require(self, what: str, value: object, own: object) -> None:
+        """Raise `UserError` if `what` of the episodes is another `value` than the task's `own`."""
+        if value != own:
+            raise UserError(
+                f"data.source is {self.name}, whose {what} is {value!r}; allowed for {self.task.env}: {own!r}"
+            )
+
+    def worker_state(self) -> dict[str, Any]:
+        """Return what the episodes told of the task."""
+        return {"ends_at_goal": self.task.ends_at_goal}
+
+    def load_worker_state(self, state: dict[str, Any]) -> None:
+        """Restore it."""
+        self.task.ends_at_goal = state["ends_at_goal"]
+
+
+class StoredEpisodes(OfflineEpisodes):
+    """The episodes in the replay of an earlier run.
+
+    Args:
+        path: the run's folder, whose last checkpoint it is, or a checkpoint.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        """What is read, in words."""
+        return f"the run {self.path}"
+
+    def read(self, task: Task) -> tuple[TensorDict, bool]:
+        """Return the episodes [N] of all workers, and whether episodes end where the goal is reached."""
+        setting = "data.source.path"
+        checkpoint = read_checkpoint(checkpoint_file(self.path, setting), setting)
+        saved = checkpoint["agent"]["task"]
+        self.require("task", saved["env"], task.env)
+        for size in ("observation_size", "action_size", "goal_size"):
+            self.require(size, saved[size], getattr(task, size))
+        workers = checkpoint["GoalDataModule"]["workers"]
+        for worker in workers:
+            self.require("episodes' length", worker["replay"]["horizon"], task.horizon)
+        replays = [TensorDict(worker["replay"]["episodes"]).auto_batch_size_(1) for worker in workers]
+        replays = [replay.select(*VECTORS, "length", "failed") for replay in replays]
+        ends = [worker["parts"]["source"]["state"].get("ends_at_goal", False) for worker in workers]
+        return torch.cat(replays), any(ends)
+
+
+class MinariEpisodes(OfflineEpisodes):
+    """The episodes of a Minari data set on this machine, of a goal environment with vectors.
+
+    Args:
+        dataset: its id, as in `minari list local`.
+    """
+
+    def __init__(self, dataset: str) -> None:
+        self.dataset = dataset
+
+    @property
+    def name(self) -> str:
+        """What is read, in words."""
+        return f"the Minari data set {self.dataset}"
+
+    def read(self, task: Task) -> tuple[TensorDict, bool]:
+        """Return the episodes [N], and whether some ended where their goal was reached."""
+        data = self.load()
+        self.require_goals(data, task)
+        episodes, ends_at_goal = [], False
+        for number, recorded in enumerate(data.iterate_episodes()):
+            steps = len(recorded.actions)
+            if not 1 <= steps <= task.horizon:
+                raise UserError(
+                    f"data.source is {self.name}, whose episode {number} has {steps} steps; allowed for {task.env}: "
+                    f"1 to {task.horizon}, max_episode_steps in data.env_kwargs"
+                )
+            observations = {key: as_float(recorded.observations[key]) for key in GOAL_KEYS}
+            achieved, desired = observations["achieved_goal"], observations["desired_goal"]
+            at_goal = bool(task.reward(achieved[-1:], desired[-2:-1]) == 0.0)
+            terminated = bool(recorded.terminations[-1])
+            ends_at_goal |= terminated and at_goal
+            episode = {
+                "observation": padded(observations["observation"], task.horizon + 1),
+                "achieved_goal": padded(achieved, task.horizon + 1),
+                "desired_goal": padded(desired[:-1], task.horizon),  # the goals that were acted for
+                "action": padded(as_float(unit_actions(recorded.actions, data.action_space)), task.horizon),
+                "length": torch.tensor(steps),
+                "failed": torch.tensor(terminated and not at_goal),
+            }
+            episodes.append(TensorDict(episode))
+        if not episodes:
+            raise UserError(f"data.source is {self.name}, which is empty; allowed: one with episodes")
+        return torch.stack(episodes), ends_at_goal
+
+    def load(self) -> Any:
+        """Open the data set."""
+        try:
+            import minari
+        except ImportError as error:
+            raise UserError(
+                f"data.source is {self.name}, but Minari is not installed; allowed: after pip install '.[minari]'"
+            ) from error
+        try:
+            return minari.load_dataset(self.dataset)
+        except Exception as error:  # a missing one, a malformed id, or a damaged file
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise UserError(
+                f"data.source.dataset is {self.dataset!r}; allowed: one of `minari list local` ({reason})"
+            ) from error
+
+    def require_goals(self, data: Any, task: Task) -> None:
+        """Raise `UserError` if the data set has no goals, or vectors of other sizes than the task's."""
+        space = data.observation_space
+        entries = space.spaces if isinstance(space, spaces.Dict) else {}
+        missing = [key for key in GOAL_KEYS if key not in entries]
+        if missing:
+            raise UserError(
+                f"data.source is {self.name}, whose observations have no {', '.join(missing)}; allowed: those of a "
+                f"goal environment, with {', '.join(GOAL_KEYS)}"
+            )
+        sizes = (task.observation_size, task.goal_size, task.goal_size)
+        for key, size in zip(GOAL_KEYS, sizes, strict=True):
+            self.require(key, entries[key].shape, (size,))
+        self.require("action", data.action_space.shape, (task.action_size,))
+
+
+def as_float(values: NDArray[Any]) -> torch.Tensor:
+    """Return recorded numbers as float32, as the replay holds them."""
+    return torch.as_tensor(np.asarray(values), dtype=torch.float32)
+
+
+def unit_actions(actions: NDArray[Any], space: spaces.Space) -> NDArray[Any]:
+    """Bring recorded actions [T, action] from their space's bounds to [-1, 1], in which policies act."""
+    if not isinstance(space, spaces.Box) or not space.is_bounded():
+        raise UserError(f"data.source has {space} as action space; allowed: a Box with bounds")
+    low, high = space.low.astype(float), space.high.astype(float)
+    return np.clip(2.0 * (actions - low) / (high - low) - 1.0, -1.0, 1.0)
+
+
+def padded(rows: torch.Tensor, length: int) -> torch.Tensor:
+    """Repeat the last of the rows [t, size] until there are `length`."""
+    return torch.cat([rows, rows[-1:].expand(length - len(rows), -1)])
