@@ -65,8 +65,8 @@ def draw_figure(found: dict[str, tuple[Array, Array]], path: Path) -> None:
         else:
             axis.set_xscale("log")
             axis.set_yscale("log")
-        ends = np.array([max(values.min(), 1e-4), values.max()])
-        axis.plot(ends, ends, color="black", linewidth=1, label="equal")
+        equal = np.geomspace(max(values.min(), 1e-4), values.max())
+        axis.plot(equal, equal, color="black", linewidth=1, label="equal")
         axis.set(title=name, xlabel="bound, from below" if name == "Theorem 1" else "bound, from above")
         axis.legend(fontsize=7)
     axes[0].set_ylabel("what is bounded")

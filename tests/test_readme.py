@@ -199,3 +199,10 @@ def test_the_speeds_of_environments_are_those_of_the_benchmark():
         (line,) = [line for line in text.splitlines() if re.match(rf"\| (mher_pl/)?{re.escape(name)}(-v\d)? \|", line)]
         written = [cell.strip() for cell in line.strip("|").split("|")]
         assert set(cells) - {"no physics"} <= set(written), name
+
+
+def test_what_was_found_of_the_theorems_is_that_of_the_benchmark():
+    text, found = (ROOT / "docs" / "theory.md").read_text(), (RESULTS / "theory.md").read_text()
+    tables = [part for part in text.split("\n\n") if part.startswith("| statement")]
+    assert len(tables) == 2
+    assert all(table in found for table in tables)

@@ -15,6 +15,7 @@ from mher_pl.data.source import EpisodeSource
 from mher_pl.errors import UserError
 from mher_pl.exploration import Act, Exploration
 from mher_pl.inspection import GOAL_KEYS
+from mher_pl.practice import Practice
 from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.folder import checkpoint_file
 from mher_pl.task import Task
@@ -28,7 +29,14 @@ class OfflineEpisodes(EpisodeSource):
     collects = False
 
     def open(
-        self, task: Task, env_kwargs: dict[str, Any], num_envs: int, exploration: Exploration, act: Act, seed: int
+        self,
+        task: Task,
+        env_kwargs: dict[str, Any],
+        num_envs: int,
+        exploration: Exploration,
+        practice: Practice,
+        act: Act,
+        seed: int,
     ) -> None:
         """Remember the task; episodes are read when they are asked for, by a run that is not resumed."""
         self.task = task
@@ -136,6 +144,7 @@ class MinariEpisodes(OfflineEpisodes):
                 )
             observations = {key: as_float(recorded.observations[key]) for key in GOAL_KEYS}
             achieved, desired = observations["achieved_goal"], observations["desired_goal"]
+            task.check_desired_goals(observations["observation"][:-1], desired[:-1], number)
             at_goal = bool(task.reward(achieved[-1:], desired[-2:-1]) == 0.0)
             terminated = bool(recorded.terminations[-1])
             ends_at_goal |= terminated and at_goal

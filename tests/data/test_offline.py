@@ -76,7 +76,7 @@ def point(**kwargs) -> gym.Env:
 
 def read(source, env: str = POINT, **env_kwargs):
     """All episodes of a source for a task."""
-    source.open(inspect_task(env, env_kwargs, None), env_kwargs, 1, None, None, 0)
+    source.open(inspect_task(env, env_kwargs, None), env_kwargs, 1, None, None, None, 0)
     return source.all()
 
 
