@@ -133,12 +133,12 @@ def rows(document: str, header: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("|--")]
 
 
-def medians(folder: str) -> dict[str, dict[int, float]]:
-    """Return MHER's median success rate over seeds by task and epoch."""
+def medians(folder: str, algorithm: str = "mher") -> dict[str, dict[int, float]]:
+    """Return a method's median success rate over seeds by task and epoch."""
     rates: dict[tuple[str, int], list[float]] = defaultdict(list)
     with (RESULTS / folder / "curves.csv").open() as file:
         for row in csv.DictReader(file):
-            if row["algorithm"] == "mher":
+            if row["algorithm"] == algorithm:
                 rates[row["task"], int(row["epoch"])].append(float(row["success_rate"]))
     curves: dict[str, dict[int, float]] = defaultdict(dict)
     for (task, epoch), values in rates.items():
@@ -181,6 +181,19 @@ def test_the_methods_are_those_of_the_results():
             values = row["median_final_success"], row["iqm_final_success"]
             assert written.pop((row["task"], row["algorithm"])) == tuple(f"{float(value):.3f}" for value in values)
     assert not written
+
+
+def test_what_mapgo_learns_is_that_of_the_results():
+    header, *table = rows("docs/methods.md", "| method | Point2DLarge, b = 4, epoch 5 |")
+    epochs = [int(cell.split()[-1]) for cell in header[1:]]
+    for name, *cells in table:
+        algorithm = name.strip("`")
+        curves = medians("mapgo" if algorithm == "mapgo" else "methods", algorithm)
+        point, fetch = (
+            next(curve for task, curve in curves.items() if task[:5] == start) for start in ("Point", "Fetch")
+        )
+        expected = [point[epoch] for epoch in epochs[:5]] + [fetch[epoch] for epoch in epochs[5:]]
+        assert [f"{rate:.2f}" for rate in expected] == cells, name
 
 
 def test_the_targets_are_those_of_the_benchmark():
