@@ -20,14 +20,14 @@ from mher_pl.storage.writer import writer_of
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """End at once on Ctrl-C and SIGTERM, until `Interruption` takes them over; Lightning would exit without a word."""
+    """End at once on Ctrl-C, SIGTERM and SIGHUP, until `Interruption` takes them over; Lightning would say nothing."""
 
     def end(signum: int, frame: FrameType | None) -> None:
         raise Interrupted(signum, f"interrupted by {signal.Signals(signum).name}")
 
     earlier = {}
     if threading.current_thread() is threading.main_thread():
-        earlier = {signum: signal.signal(signum, end) for signum in (signal.SIGINT, signal.SIGTERM)}
+        earlier = {signum: signal.signal(signum, end) for signum in end_signals()}
     try:
         yield
     finally:
@@ -35,13 +35,19 @@ def ended_by_signals() -> Iterator[None]:
             signal.signal(signum, handler)
 
 
+def end_signals() -> list[signal.Signals]:
+    """Return the signals that end a run: Ctrl-C, SIGTERM, and SIGHUP unless the run is to outlive its terminal."""
+    nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if nohup else [signal.SIGHUP])]
+
+
 class Interruption(Callback):
-    """On SIGTERM (a cluster's preemption) or Ctrl-C, end the run in good order.
+    """On SIGTERM (a cluster's preemption), SIGHUP (a terminal that closes) or Ctrl-C, end the run in good order.
 
     Training stops once the batches of an episode are learned from, or after the epoch's evaluation if that is running,
     so that the state between two episodes is saved whole. Before training, and at a second Ctrl-C, it stops at once.
-    The exit code is 128 + the signal's number: 143 or 130. Under SLURM the requeue signal (SIGUSR1) is taken likewise,
-    because Lightning's own handler saves in the middle of a step.
+    The exit code is 128 + the signal's number: 143, 129 or 130. Under SLURM the requeue signal (SIGUSR1) is taken
+    likewise, because Lightning's own handler saves in the middle of a step.
     """
 
     def __init__(self) -> None:
@@ -55,7 +61,7 @@ class Interruption(Callback):
         # Lightning puts its own handler before ours, which no setting prevents; it would start a collective operation
         # from inside the handler.
         trainer._signal_connector._sigterm_notifier_fn = lambda *_: None  # type: ignore[method-assign]
-        signums = [signal.SIGINT, signal.SIGTERM]
+        signums = end_signals()
         environment = trainer._accelerator_connector.cluster_environment  # strategies of one device show none
         if isinstance(environment, SLURMEnvironment) and environment.requeue_signal is not None:
             environment.auto_requeue = False

@@ -1,7 +1,7 @@
 """The seeds that train side by side, at a glance."""
 
 from pathlib import Path
-from time import sleep, time
+from time import monotonic, sleep
 from typing import cast
 
 import numpy as np
@@ -14,7 +14,7 @@ from mher_pl.callbacks.interruption import Interruption
 from mher_pl.callbacks.progress import Progress
 from mher_pl.data import data_of
 from mher_pl.errors import Interrupted
-from mher_pl.parallel.board import FAILED, FINISHED, RUNNING, SeedBoard, SeedRecord, launch_id, silent_for
+from mher_pl.parallel.board import FAILED, FINISHED, RUNNING, SeedBoard, SeedRecord, launch_id
 from mher_pl.parallel.seeds import SeedParallelStrategy
 
 POLL_S = 0.5
@@ -44,7 +44,8 @@ class SeedSummary(Callback):
         self.logged = -1  # the last epoch whose summary is logged
         self._failures: dict[int, str] = {}  # by rank, why it is out
         self._started = False
-        self._ended: float | None = None  # Unix time of this seed's own end
+        self._ended = False  # whether this seed has, and waits for the others
+        self._words: dict[int, tuple[object, float]] = {}  # by rank, its last word's stamp and when that was first seen
         self._latest = ""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -108,7 +109,7 @@ class SeedSummary(Callback):
 
     def _wait(self, trainer: Trainer) -> None:
         """Log as the others go on, until all have ended."""
-        self._ended = time()
+        self._ended = True
         callbacks = trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it without declaring it
         interruption = next((c for c in callbacks if isinstance(c, Interruption)), None)
         while True:
@@ -132,9 +133,15 @@ class SeedSummary(Callback):
                 self._drop(rank, record.reason)
             elif code is not None:
                 self._drop(rank, f"exit code {code}")
-            elif self._ended and rank not in exit_codes and silent_for(record, self._ended) > self.patience_s:
+            elif self._ended and rank not in exit_codes and self._silence(rank, record) > self.patience_s:
                 self._drop(rank, f"nothing heard for {self.patience_s:.0f} s")
         return records
+
+    def _silence(self, rank: int, record: SeedRecord) -> float:
+        """Return the seconds since a seed's last word, as far as this seed has waited for it."""
+        if rank not in self._words or self._words[rank][0] != record.stamp:
+            self._words[rank] = record.stamp, monotonic()
+        return monotonic() - self._words[rank][1]
 
     def _drop(self, rank: int, reason: str) -> None:
         self._failures[rank] = reason

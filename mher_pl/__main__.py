@@ -41,7 +41,7 @@ COMMANDS = {  # and the modules that they are in, beside those of Lightning's co
 def main(argv: list[str] | None = None) -> int:
     """Run a command and return the exit code.
 
-    0, 1 after a user's mistake or a failed run, 2 after a usage error, 130 or 143 after Ctrl-C or SIGTERM.
+    0, 1 after a user's mistake or a failed run, 2 after a usage error, 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP.
     """
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):

@@ -4,7 +4,6 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import time
 
 from lightning.fabric.plugins.environments import ClusterEnvironment
 
@@ -18,7 +17,7 @@ class SeedRecord:
     rates: dict[int, tuple[int, float]] = field(default_factory=dict)  # epoch: (environment steps, success rate)
     state: str = RUNNING
     reason: str = ""  # why it failed
-    heard: float = 0.0  # Unix time of its last word
+    stamp: tuple[int, int, int] | None = None  # changes with every word; no clock, for that may jump
 
 
 class SeedBoard:
@@ -32,12 +31,12 @@ class SeedBoard:
         first: the seed of rank 0.
         seeds: how many.
         launch: tells this start of the program from earlier ones; the same for all its processes. Where a launcher
-            gives every start the same name, records from before this process's own `start` count as earlier ones.
+            gives every start the same name, what lies there at this process's own `start` counts as an earlier one's.
     """
 
     def __init__(self, folder: Path, first: int, seeds: int, launch: str) -> None:
         self.folder, self.first, self.seeds, self.launch = folder, first, seeds, launch
-        self._started = 0.0  # by the clock of the files
+        self._earlier: list[tuple[int, int, int] | None] = [None] * seeds  # stamps at this process's own start
 
     def path(self, rank: int) -> Path:
         """Return the file of a rank."""
@@ -50,7 +49,7 @@ class SeedBoard:
         staged = self.path(rank).with_suffix(".part")
         staged.write_text("".join(json.dumps(line) + "\n" for line in [{"launch": self.launch}, *kept]))
         os.replace(staged, self.path(rank))
-        self._started = self.path(rank).stat().st_mtime
+        self._earlier = [None if other == rank else self._stamp(other) for other in range(self.seeds)]
 
     def report(self, rank: int, epoch: int, env_steps: int, success_rate: float) -> None:
         """Tell an epoch's success rate."""
@@ -69,16 +68,23 @@ class SeedBoard:
         record = SeedRecord()
         if not lines or lines[0].get("launch") != self.launch:
             return record
-        heard = self.path(rank).stat().st_mtime
-        if heard < self._started:
+        record.stamp = self._stamp(rank)
+        if record.stamp == self._earlier[rank]:
             return record
-        record.heard = heard
         for line in lines[1:]:
             if "epoch" in line:
                 record.rates[line["epoch"]] = (line["env_steps"], line["success_rate"])
             else:
                 record.state, record.reason = line["state"], line["reason"]
         return record
+
+    def _stamp(self, rank: int) -> tuple[int, int, int] | None:
+        """Return what tells a rank's file from itself before its last word; None where there is none."""
+        try:
+            status = self.path(rank).stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
 
     def _append(self, rank: int, line: dict) -> None:
         with self.path(rank).open("a") as file:
@@ -106,8 +112,3 @@ def launch_id(environment: ClusterEnvironment) -> str:
     )
     parts = [environment.main_address, environment.main_port, *(os.environ.get(name, "") for name in variables)]
     return ":".join(map(str, parts))
-
-
-def silent_for(record: SeedRecord, since: float) -> float:
-    """Return the seconds since a seed's last word, or since `since` (Unix time) if that is later."""
-    return time() - max(record.heard, since)

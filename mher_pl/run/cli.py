@@ -7,7 +7,7 @@ import shutil
 import sys
 import threading
 import traceback
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -39,6 +39,7 @@ from mher_pl.memory import free_memory, in_gigabytes, is_out_of_memory
 from mher_pl.parallel.cluster import global_rank
 from mher_pl.parallel.ddp import WorkerStrategy
 from mher_pl.parallel.seeds import SeedParallelStrategy
+from mher_pl.run import failures
 from mher_pl.run.messages import UsageError, explain, explain_class, quiet
 from mher_pl.run.settings_help import describe
 from mher_pl.run.trainer_settings import about_setting, require_monitors, require_trainer_settings
@@ -309,10 +310,11 @@ class MherCLI(LightningCLI):
             try:
                 super()._run_subcommand(subcommand)
             except EnvironmentFailed as error:
-                if folder is not None:
-                    path = folder / "environment_error.txt"
-                    path.write_text("".join(traceback.format_exception(error)))
-                    error.advice = f"; the traceback is in {path}, and --ckpt_path last goes on"
+                with suppress(OSError):  # of a disk that is full
+                    if folder is not None:
+                        path = folder / "environment_error.txt"
+                        path.write_text("".join(traceback.format_exception(error)))
+                        error.advice = f"; the traceback is in {path}, and --ckpt_path last goes on"
                 raise
             except Exception as error:
                 began = self.datamodule.episodes > 0
@@ -321,9 +323,7 @@ class MherCLI(LightningCLI):
                     remove_empty(self.made)
                 if isinstance(error, ValueError | MisconfigurationException) and not began:
                     raise about_setting(error, self.of_command(self.config_init).trainer) or error from error
-                if isinstance(error, OSError):
-                    raise disk_failed(error, folder, began) from error
-                raise
+                raise failures.of_machine(error, folder) or error from error
 
     def before_fit(self) -> None:
         """Log the hyperparameters beside the success rate that they led to; name those that a resumed run changes."""
@@ -356,19 +356,6 @@ class MherCLI(LightningCLI):
             if failures := self.seed_summary.failures():
                 reasons = ", ".join(f"seed {seed} ({reason})" for seed, reason in failures.items())
                 raise SeedsFailed(f"{len(failures)} of {strategy.seeds} seeds failed: {reasons}")
-
-
-def tell_of_thread(failure: threading.ExceptHookArgs) -> None:
-    """Leave a failure to write to the caller: the thread that writes events raises it there again, at the next call."""
-    if not issubclass(failure.exc_type, OSError):
-        threading.__excepthook__(failure)
-
-
-def disk_failed(error: OSError, folder: Path | None, began: bool) -> UserError:
-    """Say that a file could not be written or read, and how to go on."""
-    place = error.filename or folder or "a file"
-    advice = "; then --ckpt_path last goes on from the last checkpoint, which is whole" if began else ""
-    return UserError(f"{place}: {error.strerror or error}; allowed: a disk that has room and can be written{advice}")
 
 
 def as_list(value: Any) -> list[Any]:
@@ -412,7 +399,7 @@ def run(args: list[str]) -> None:
     args = expand_run(args)
     if not any(arg in ("-c", "-h") or arg.startswith(("--config", "--help", "--print_config")) for arg in args):
         raise UserError("--config is missing; allowed: --config fetch, the name of a task or a YAML file, and overlays")
-    threading.excepthook = tell_of_thread
+    threading.excepthook = failures.of_thread
     with ended_by_signals():
         MherCLI(args)
 

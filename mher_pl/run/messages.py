@@ -50,8 +50,7 @@ def explain(message: str, args: Sequence[str]) -> str:
     got = re.search(VALUE, f"{reason}\n{rest}\n")
     value = got and got[1]
     key = _full_key(keys, given, value)
-    below = {name.removeprefix(f"{key}."): entry for name, entry in given.items() if name.startswith(f"{key}.")}
-    return f"{key} is {shown(given.get(key, below or value))}; allowed: {_allowed(reason)}"
+    return f"{key} is {shown(_value(key, given, value))}; allowed: {_allowed(reason)}"
 
 
 def explain_class(message: str, config: dict[str, Any]) -> str | None:
@@ -124,7 +123,13 @@ def _full_key(keys: Sequence[str], given: dict[str, Any], value: str | None = No
     names = [key for key in parts if re.fullmatch(rf"{inner}(?:.*\.)?{re.escape(leaf)}", key)]
     if leaf == "seed" and not names:
         return "seed_everything"
-    return next((key for key in names if str(given.get(key)) == value), names[0] if names else leaf)
+    return next((key for key in names if str(_value(key, given)) == value), names[0] if names else leaf)
+
+
+def _value(key: str, given: dict[str, Any], default: object = None) -> object:
+    """Return the value of a given setting, or the settings below it."""
+    below = {name.removeprefix(f"{key}."): value for name, value in given.items() if name.startswith(f"{key}.")}
+    return given.get(key, below or default)
 
 
 def _plain_key(name: str) -> str:

@@ -51,15 +51,17 @@ def write_checkpoint(checkpoint: dict[str, Any], path: str | Path) -> None:
             "allowed: tensors and plain Python values"
         )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)  # and not the run's folder, if somebody removed it
         save_sealed(checkpoint | {VERSION: __version__}, staged)
         os.replace(staged, path)
         _flush(path.parent)
     except (OSError, RuntimeError) as error:
         system = error if isinstance(error, OSError) else error.__context__  # torch hides it behind an error of its own
+        reason = getattr(system, "strerror", None) or error
+        earlier = ", the one before is whole" if path.is_file() else ""
         raise UserError(
-            f"the checkpoint {path} could not be written ({getattr(system, 'strerror', None) or error}), an earlier "
-            "one is whole; allowed: a folder that can be written, with room for one checkpoint more"
+            f"the checkpoint {path} could not be written ({reason}){earlier}; allowed: a folder that can be written, "
+            "with room for one checkpoint more"
         ) from error
     finally:
         with suppress(OSError):

@@ -94,7 +94,8 @@ def sole_writer(folder: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
-                f"ckpt_path names the run in {folder}, which another process trains; allowed: a run that has ended"
+                f"ckpt_path names the run in {folder}, which another process trains; allowed: a run that has ended, "
+                "or a copy of its folder where a network file system keeps the lock of a process that is gone"
             ) from None
         except OSError:  # a file system without locks
             pass

@@ -30,12 +30,20 @@ def test_the_board_takes_nothing_from_an_earlier_launch_of_the_same_name(tmp_pat
     earlier, board = (SeedBoard(tmp_path, first=0, seeds=2, launch="none") for _ in range(2))
     earlier.start(1, epoch=0)
     earlier.end(1, FAILED, "in the earlier launch")
-    os.utime(earlier.path(1), (1.0, 1.0))
     board.start(0, epoch=0)
     assert board.read(1).state == RUNNING
     earlier.start(1, epoch=0)
     earlier.report(1, 0, 300, 0.5)
     assert board.read(1).rates == {0: (300, 0.5)}
+
+
+def test_a_clock_that_jumps_back_silences_no_seed(tmp_path):
+    one, other = (SeedBoard(tmp_path, first=0, seeds=2, launch="a") for _ in range(2))
+    one.start(0, epoch=0)
+    other.start(1, epoch=0)
+    other.end(1, FINISHED)
+    os.utime(other.path(1), (1.0, 1.0))
+    assert one.read(1).state == FINISHED
 
 
 def test_a_line_that_is_still_being_written_is_left_out(tmp_path):

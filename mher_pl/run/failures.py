@@ -1,0 +1,29 @@
+"""Failures of the machine, told in one line: disks and memory."""
+
+import threading
+from pathlib import Path
+
+from mher_pl.errors import UserError
+from mher_pl.memory import free_memory, in_gigabytes, is_out_of_memory
+from mher_pl.storage.folder import LAST
+
+
+def of_machine(error: Exception, folder: Path | None) -> UserError | None:
+    """Return what to tell of a disk that failed, or of memory that ran out, in a run that writes into `folder`."""
+    if isinstance(error, OSError):
+        place = error.filename or folder or "a file"
+        told = f"{place}: {error.strerror or error}; allowed: a disk that has room and can be written"
+    elif is_out_of_memory(error):
+        told = f"out of memory, {in_gigabytes(free_memory())} are free; allowed: smaller batches, networks or replay"
+    else:
+        return None
+    saved = folder is not None and (folder / LAST).is_file()
+    return UserError(
+        told + ("; then --ckpt_path last goes on from the last checkpoint, which is whole" if saved else "")
+    )
+
+
+def of_thread(failure: threading.ExceptHookArgs) -> None:
+    """Leave a failure to write to the caller: the thread that writes events raises it there again, at the next call."""
+    if not issubclass(failure.exc_type, OSError):
+        threading.__excepthook__(failure)
