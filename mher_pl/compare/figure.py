@@ -40,6 +40,8 @@ STYLES = {
     "her_mixed": (SKY, DASHED),
     "plangan": (GREEN, DASHDOT),
     "plangan_original": (BLUE, DASHDOT),
+    "mapgo": (ORANGE, DASHDOT),
+    "mapgo_original": (VERMILLION, DASHDOT),
 }
 SPARE_STYLES = [(colour, DOTTED) for colour in (VERMILLION, BLUE, GREEN, ORANGE, PURPLE, BLACK, SKY)]
 
