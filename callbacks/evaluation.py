@@ -74,6 +74,12 @@ class Evaluation(Callback):
         """Evaluate and print the table."""
         self.on_validation_epoch_end(trainer, pl_module)
 
+    def on_train_end(self, trainer: Trainer, pl_module: Agent) -> None:
+        """Note that the curve is whole: a run that ends by itself before `max_epochs` is no interrupted one."""
+        data = data_of(trainer)
+        if data.table is not None:
+            data.table.add(trainer.current_epoch, data.env_steps, {"ended": trainer.current_epoch})
+
     def evaluate(self, trainer: Trainer, pl_module: Agent) -> Episodes:
         """Run the episodes, or this worker's share of them."""
         data = data_of(trainer)

@@ -74,7 +74,9 @@ class Progress(ProgressBar):
     def on_train_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Close the bar and say how the run ended and where it lies."""
         self._close()
-        self.say(f"epoch {trainer.current_epoch}{self._success(trainer)}, run folder {trainer.default_root_dir}")
+        trial = trainer.fast_dev_run  # type: ignore[attr-defined]  # Lightning sets it without declaring it
+        where = "a trial, of which nothing is kept" if trial else f"run folder {trainer.default_root_dir}"
+        self.say(f"epoch {trainer.current_epoch}{self._success(trainer)}, {where}")
 
     def on_fit_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Say why a run that trained nothing has ended."""

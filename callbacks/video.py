@@ -12,7 +12,7 @@ from mher_pl.agent import Agent
 from mher_pl.data import data_of
 from mher_pl.envs import make
 from mher_pl.errors import UserError, require_int
-from mher_pl.storage.folder import require_writable
+from mher_pl.storage.folder import local_path, require_writable
 
 
 class Video(Callback):
@@ -41,7 +41,7 @@ class Video(Callback):
         if trainer.is_global_zero:
             self.frames(pl_module, data_of(trainer).env_kwargs, episodes=1, steps=1)
             if self.folder is not None:
-                require_writable(Path(self.folder), "video.folder")
+                require_writable(self.folder, "video.folder")
 
     def on_test_start(self, trainer: Trainer, pl_module: Agent) -> None:
         """Draw a frame and make the folder, as before `fit`."""
@@ -49,12 +49,13 @@ class Video(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Record."""
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         run_folder = Path(trainer.default_root_dir)
         if trainer.state.fn == TrainerFn.TESTING and trainer.ckpt_path is not None:
             run_folder = Path(trainer.ckpt_path).parent.parent
-        path = Path(self.folder or run_folder) / "video.mp4"
+        folder = run_folder if self.folder is None else local_path(self.folder, "video.folder")
+        path = folder / "video.mp4"
         frames = self.frames(pl_module, data_of(trainer).env_kwargs, self.episodes, pl_module.task.horizon)
         imageio.imwrite(path, frames, fps=self.fps, macro_block_size=2)
         print(f"video {path}")

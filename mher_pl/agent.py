@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mher_pl.errors import NonFiniteError, UserError, require_int, require_positive
 from mher_pl.inputs import Inputs
-from mher_pl.networks import MLP, Actor
+from mher_pl.networks import MLP, Actor, require_same_networks
 from mher_pl.parallel.workers import average_gradients, gather_from_workers, worker_seed
 from mher_pl.parts import (
     DynamicsModel,
@@ -25,7 +25,7 @@ from mher_pl.parts import (
     worker_states,
 )
 from mher_pl.relabel import Relabel
-from mher_pl.streams import Stream, stream_generator, stream_seed
+from mher_pl.streams import Stream, go_on, stream_generator, stream_seed
 from mher_pl.task import Task
 
 
@@ -141,15 +141,16 @@ class Agent(LightningModule, ABC):
         return torch.optim.Adam(self.actor.parameters(), lr=self.actor_lr, fused=True)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Hand the optimisers to Lightning, which saves them."""
+        """Hand the optimisers to Lightning, which saves them; their settings are the config's, after a resume too."""
         self.named_optimizers = self.make_optimizers()
+        for optimizer in self.named_optimizers.values():
+            optimizer.register_load_state_dict_pre_hook(keep_settings)
         return list(self.named_optimizers.values())
 
     def setup(self, stage: str) -> None:
         """Put the generator on the device of the networks; data-parallel workers draw different numbers."""
         seed = worker_seed(self.seed, self.trainer.global_rank)
-        if self.generator.device != self.device or seed != self.seed:
-            self.generator = stream_generator(seed, Stream.UPDATES, self.device)
+        self.generator = stream_generator(seed, Stream.UPDATES, self.device)
 
     # Acting
 
@@ -276,7 +277,7 @@ class Agent(LightningModule, ABC):
                     f"trainer.accelerator puts the networks on {self.device.type}, but the checkpoint is of another "
                     "kind of device; allowed: trainer.accelerator as when it was written"
                 )
-            self.generator.set_state(own["generator"])
+            go_on(self.generator, own["generator"])
             self.tracked = {key: list(values.to(self.device)) for key, values in own["tracked"].items()}
             load_worker_states(self.parts, own["parts"])
 
@@ -294,12 +295,7 @@ class Agent(LightningModule, ABC):
         require_same_networks(checkpoint["state_dict"], self.state_dict())
 
 
-def require_same_networks(saved: dict[str, Tensor], own: dict[str, Tensor]) -> None:
-    """Raise `UserError` naming the first parameter that the saved and the model's own networks do not share."""
-    for name in sorted(saved.keys() | own.keys()):
-        shapes = [list(state[name].shape) if name in state else "none" for state in (saved, own)]
-        if shapes[0] != shapes[1]:
-            raise UserError(
-                f"ckpt_path names a checkpoint of another model: its {name} has shape {shapes[0]}; allowed: "
-                f"{shapes[1]}, that is, the same model section in the config as when it was written"
-            )
+def keep_settings(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """Return a saved optimiser's state with the learning rate and other settings that `optimizer` has."""
+    groups = zip(state["param_groups"], optimizer.param_groups, strict=True)
+    return state | {"param_groups": [{**own, "params": saved["params"]} for saved, own in groups]}

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mher_pl.errors import UserError
+
 
 class BatchedLinear(nn.Module):
     """Linear layers of one shape, each with weights of its own, as one batched product."""
@@ -68,3 +70,14 @@ class Actor(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Map normalised observations and goals [..., in] to actions [..., action]."""
         return torch.tanh(self.network(inputs))
+
+
+def require_same_networks(saved: dict[str, Tensor], own: dict[str, Tensor]) -> None:
+    """Raise `UserError` naming the first parameter that the saved and the model's own networks do not share."""
+    for name in sorted(saved.keys() | own.keys()):
+        shapes = [list(state[name].shape) if name in state else "none" for state in (saved, own)]
+        if shapes[0] != shapes[1]:
+            raise UserError(
+                f"ckpt_path names a checkpoint of another model: its {name} has shape {shapes[0]}; allowed: "
+                f"{shapes[1]}, that is, the same model section in the config as when it was written"
+            )

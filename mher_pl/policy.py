@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from mher_pl.one_step import OneStepModels
 from mher_pl.parts import rebuild
 from mher_pl.planner import Planner
 from mher_pl.storage.checkpoint import read_checkpoint
-from mher_pl.storage.folder import checkpoint_file
+from mher_pl.storage.folder import checkpoint_file, local_path
 from mher_pl.task import Shape
 
 
@@ -167,7 +168,12 @@ def main(argv: list[str]) -> int:
     """Run `export`."""
     parser = OneLineParser("python -m mher_pl export", description="Write a learned policy as a torch.export program.")
     parser.add_argument("checkpoint", metavar="CKPT", help="a checkpoint, or a run's folder, whose last one it is")
-    parser.add_argument("--out", type=Path, default=Path("policy.pt2"), help="the file to write (policy.pt2)")
+    parser.add_argument(
+        "--out",
+        type=partial(local_path, setting="--out"),
+        default=Path("policy.pt2"),
+        help="the file to write (policy.pt2)",
+    )
     options = parser.parse_args(argv)
     policy = load_policy(options.checkpoint)
     try:

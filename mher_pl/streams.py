@@ -36,3 +36,11 @@ def stream_seed(seed: int, stream: Stream, *numbers: int) -> int:
 def stream_generator(seed: int, stream: Stream, device: torch.device | str = "cpu") -> torch.Generator:
     """Return a generator at the beginning of a stream."""
     return torch.Generator(device).manual_seed(stream_seed(seed, stream))
+
+
+def go_on(generator: torch.Generator, state: torch.Tensor) -> None:
+    """Let a generator go on from its saved `state`; from its own beginning where that is of another seed."""
+    saved = torch.Generator(generator.device)
+    saved.set_state(state)
+    if saved.initial_seed() == generator.initial_seed():
+        generator.set_state(state)

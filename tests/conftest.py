@@ -26,7 +26,7 @@ SMALL = {  # a run of a second or two, with every part at work
 
 @pytest.fixture(scope="session", autouse=True)
 def _quiet() -> None:
-    """One thread, as the configs have it, and none of the notices that the command line silences too."""
+    """One thread, as a run has it, and none of the notices that the command line silences too."""
     torch.set_num_threads(1)
     quiet()
 
@@ -36,6 +36,7 @@ def build(tmp_path: Path):
     """Return a function that builds module, data and trainer from config names, small and below `tmp_path`."""
 
     def build_small(*configs: str, **overrides: object) -> Parts:
+        quiet()  # pytest forgets it with each test
         paths = [ROOT / "configs" / f"{name}.yaml" for name in configs]
         return load(*paths, **SMALL | {"trainer.default_root_dir": tmp_path} | overrides)
 

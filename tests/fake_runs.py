@@ -14,7 +14,7 @@ def write_config(
     env_kwargs: dict | None = None,
     algorithm: str = "mher",
     seed: int = 0,
-    max_epochs: int = 3,
+    max_epochs: int | None = 3,
     trainer: dict | None = None,
     model: dict | None = None,
     episodes: int = 100,
@@ -52,6 +52,12 @@ def write_metrics(
         values = {"eval/success_rate": rate, "time/wall": seconds_per_epoch * epoch, "train/critic_loss": 1.0}
         lines += [f"{key},{metric},{value}" for metric, value in values.items()]
     (folder / "metrics.csv").write_text("".join(f"{line}\n" for line in lines))
+
+
+def write_ended(folder: Path) -> None:
+    """Add to a run's table that the run ended by itself."""
+    with (folder / "metrics.csv").open("a") as file:
+        file.write(f"3,2300,{START + 31},ended,3\n")
 
 
 def write_run(folder: Path, rates: list[float], *, start: float = START, **config: object) -> Path:

@@ -4,9 +4,10 @@ import pytest
 import torch
 from toy import make_agent, make_task
 
-from mher_pl.agent import Agent, require_same_networks
+from mher_pl.agent import Agent
 from mher_pl.errors import NonFiniteError, UserError
 from mher_pl.inputs import Inputs
+from mher_pl.networks import require_same_networks
 from mher_pl.parts import describe, rebuild
 from mher_pl.relabel import Future, Noisy
 

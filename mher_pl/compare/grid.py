@@ -16,6 +16,7 @@ import yaml
 from mher_pl.compare.runs import IncompleteRun, Run, find_runs, read_run
 from mher_pl.errors import UserError
 from mher_pl.storage.configs import find_config
+from mher_pl.storage.folder import local_path
 from mher_pl.storage.settings import as_text
 
 FIT = [sys.executable, "-m", "mher_pl", "fit"]
@@ -240,7 +241,7 @@ def _configs(text: dict[str, Any], key: str, folder: str, beside: Path) -> list[
 def _out(value: Any) -> Path:
     if not isinstance(value, str) or not value:
         raise UserError(f"out is {value!r}; allowed: the path of a folder")
-    return Path(value)
+    return local_path(value, "out")
 
 
 def _is_int(value: Any, at_least: int, at_most: float = float("inf")) -> bool:

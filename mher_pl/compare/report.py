@@ -5,6 +5,7 @@ import math
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from mher_pl.compare.summary import (
     summarise_tasks,
 )
 from mher_pl.errors import OneLineParser, UserError
+from mher_pl.storage.folder import local_path
 
 TASK_ORDER = ["Point2DLarge", "Point2DFourRoom", "FetchReach", "SawyerReach", "Reacher"]  # the paper's Figure 2
 
@@ -222,7 +224,13 @@ def main(argv: list[str]) -> int:
         epilog="Unfinished and broken runs are named on the error stream and left out.",
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's folder, or a folder that holds runs")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the tables and the figure")
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=partial(local_path, setting="--out"),
+        metavar="DIR",
+        help="folder of the tables and the figure",
+    )
     arguments = parser.parse_args(argv)
     report(arguments.runs, arguments.out)
     return 0

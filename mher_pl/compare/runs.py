@@ -14,6 +14,7 @@ from mher_pl.storage.metrics import METRICS_FILE, Metric, read_metrics
 from mher_pl.storage.settings import flatten
 
 CONFIG_FILE = "config.yaml"
+NUMBERS = "seed_everything", "evaluation.episodes"  # settings that a report needs as integers
 
 
 class IncompleteRun(Exception):
@@ -107,17 +108,17 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise IncompleteRun(f"has no {CONFIG_FILE}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise IncompleteRun(f"has an unreadable {CONFIG_FILE}: {' '.join(str(error).split())[:120]}") from error
-    for key in ("algorithm", "seed_everything", "data.env", "trainer.max_epochs", "evaluation.episodes"):
+    for key in ("algorithm", "data.env", "trainer", *NUMBERS):
         value = config
         for part in key.split("."):
             value = value.get(part) if isinstance(value, dict) else None
         if value is None:
             raise IncompleteRun(f"has no {key} in its {CONFIG_FILE}")
         is_number = isinstance(value, int) and not isinstance(value, bool)
-        if key not in ("algorithm", "data.env") and not is_number:
+        if key == "trainer" and not isinstance(value, dict):
+            raise IncompleteRun(f"has trainer {value!r} in its {CONFIG_FILE}")
+        if key in NUMBERS and not is_number:
             raise IncompleteRun(f"has {key} {value!r} in its {CONFIG_FILE}, which is not an integer")
-    if config["trainer"]["max_epochs"] < 1:
-        raise IncompleteRun("has no end: its trainer.max_epochs is below 1")
     return config
 
 
@@ -132,11 +133,12 @@ def _curve(metrics: list[Metric], trainer: dict[str, Any]) -> list[CurvePoint]:
     if not points:
         raise IncompleteRun(f"has no eval/success_rate in a {METRICS_FILE}")
     curve = [points[epoch] for epoch in sorted(points)]
-    max_epochs, every = trainer["max_epochs"], trainer.get("check_val_every_n_epoch") or 1
-    expected = range(every, max_epochs + 1, every)
-    if curve[-1].epoch < expected[-1]:
-        raise IncompleteRun(f"is unfinished: {curve[-1].epoch} of {max_epochs} epochs")
-    missing = sorted(set(expected) - points.keys())
+    max_epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch") or 1
+    max_epochs = max_epochs if isinstance(max_epochs, int) else -1
+    last, ended = curve[-1].epoch, metrics[-1].metric == "ended"
+    if not ended and not 0 < max_epochs - max_epochs % every <= last:
+        raise IncompleteRun(f"is unfinished: {last} of {max_epochs if max_epochs > 0 else 'any number of'} epochs")
+    missing = sorted(set(range(every, last + 1, every)) - points.keys())
     if missing:
         raise IncompleteRun(f"has no evaluation of epoch {', '.join(map(str, missing))}")
     for point in curve:

@@ -22,7 +22,7 @@ from mher_pl.errors import EnvironmentFailed, NonFiniteError
 from mher_pl.exploration import Act, Exploration
 from mher_pl.inspection import GOAL_KEYS, require_same_rewards
 from mher_pl.practice import Practice
-from mher_pl.streams import Stream, stream_generator, stream_seed
+from mher_pl.streams import Stream, go_on, stream_generator, stream_seed
 from mher_pl.task import Task
 
 
@@ -279,7 +279,7 @@ class Collected(EpisodeSource):
     def load_worker_state(self, state: dict[str, Any]) -> None:
         """Restore what `worker_state` returned, before the first episode is collected."""
         self.env.episode, self.task.ends_at_goal = state["episode"], state["ends_at_goal"]
-        self.policy.generator.set_state(state["generator"])
+        go_on(self.policy.generator, state["generator"])
 
     def close(self) -> None:
         """Close the environment."""

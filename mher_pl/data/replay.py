@@ -7,7 +7,7 @@ from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 
 from mher_pl.errors import UserError, require, require_int
 from mher_pl.sampler import Sampler
-from mher_pl.streams import Stream, stream_generator
+from mher_pl.streams import Stream, go_on, stream_generator
 
 
 class EpisodeReplay:
@@ -155,4 +155,4 @@ class EpisodeReplay:
             self.buffer.extend(TensorDict(episodes, batch_size=[len(episodes["action"])]))
             self.buffer.writer._cursor = state["cursor"]
             self._view_episodes()
-        self.generator.set_state(state["generator"])
+        go_on(self.generator, state["generator"])

@@ -1,9 +1,11 @@
-"""Goal-reaching MuJoCo tasks in batches: one model, many states, stepped by as many threads as there are cores."""
+"""Goal-reaching MuJoCo tasks in batches: one model, many states, stepped by several threads."""
 
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -15,7 +17,19 @@ from numpy.typing import ArrayLike, NDArray
 from mher_pl.envs.draw import prefer_offscreen_gl
 from mher_pl.envs.goal import Array, GoalVectorEnv
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES: int = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+_threads: ContextVar[int] = ContextVar("physics_threads", default=CORES)
+
+
+@contextmanager
+def physics_threads(threads: int) -> Iterator[None]:
+    """Until the block ends, let batches that were given no number of their own step with `threads` threads."""
+    token = _threads.set(threads)
+    try:
+        yield
+    finally:
+        _threads.reset(token)
 
 
 @cache
@@ -66,9 +80,9 @@ class MujocoVectorEnv(GoalVectorEnv):
         action_space: spaces.Box,
         max_episode_steps: int | None = None,
         render_mode: str | None = None,
-        threads: int = CORES,
+        threads: int | None = None,
     ):
-        """Take the model, which no copy may change, and the number of threads to step it with."""
+        """Take the model, which no copy may change, and how many threads step it, if not those of `physics_threads`."""
         super().__init__(num_envs, observation_space, action_space, max_episode_steps, render_mode)
         if render_mode == "rgb_array":
             prefer_offscreen_gl()
@@ -118,7 +132,7 @@ class MujocoVectorEnv(GoalVectorEnv):
                 settle(copy, data)
                 measure(copy, data)
 
-        share(work, self.num_envs, self.threads)
+        share(work, self.num_envs, self.threads or _threads.get())
 
     def _draw(self, copy: int, render_mode: str) -> NDArray[np.uint8] | None:
         if self._renderer is None:

@@ -10,7 +10,7 @@ from gymnasium_robotics.envs.fetch.fetch_env import MujocoFetchEnv
 from gymnasium_robotics.utils.rotations import mat2euler
 from numpy.typing import ArrayLike, NDArray
 
-from mher_pl.envs.batch import CORES, MujocoVectorEnv
+from mher_pl.envs.batch import MujocoVectorEnv
 from mher_pl.envs.goal import Array, GoalEnv
 
 STEP_LENGTH = 0.05  # an action of 1 moves the gripper's target by this many metres
@@ -33,7 +33,7 @@ class FetchVectorEnv(MujocoVectorEnv):
         num_envs: int = 1,
         max_episode_steps: int | None = None,
         render_mode: str | None = None,
-        threads: int = CORES,
+        threads: int | None = None,
         **kwargs: Any,
     ):
         """Take the task's id; `kwargs` (`reward_type`, ...) go to its own environment."""

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike
 
-from mher_pl.envs.batch import CORES, MujocoVectorEnv
+from mher_pl.envs.batch import MujocoVectorEnv
 from mher_pl.envs.goal import Array, GoalEnv
 
 MODEL = Path(gymnasium.envs.mujoco.__file__).parent / "assets" / "reacher.xml"
@@ -33,7 +33,7 @@ class ReacherVectorEnv(MujocoVectorEnv):
         num_envs: int = 1,
         max_episode_steps: int | None = None,
         render_mode: str | None = None,
-        threads: int = CORES,
+        threads: int | None = None,
     ):
         """Load the model that gymnasium ships."""
         bounds = np.array([1.0] * 4 + [GOAL_RADIUS] * 2 + [SPEED] * 2 + [REACH] * 2 + [0.01])

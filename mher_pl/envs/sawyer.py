@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from mher_pl.envs.batch import CORES, MujocoVectorEnv
+from mher_pl.envs.batch import MujocoVectorEnv
 from mher_pl.envs.goal import Array, GoalEnv
 
 MODEL = Path(__file__).parent / "assets" / "sawyer" / "sawyer_reach.xml"
@@ -59,7 +59,7 @@ class SawyerReachVectorEnv(MujocoVectorEnv):
         num_envs: int = 1,
         max_episode_steps: int | None = None,
         render_mode: str | None = None,
-        threads: int = CORES,
+        threads: int | None = None,
     ):
         """Build the model and simulate the start of every episode once."""
         place = spaces.Box(LOW - 0.1, HIGH + 0.1, dtype=np.float64)

@@ -8,7 +8,6 @@ from lightning import Trainer
 from mher_pl.agent import Agent
 from mher_pl.data import GoalDataModule
 from mher_pl.run.cli import MherCLI
-from mher_pl.run.messages import quiet
 from mher_pl.storage.settings import as_text
 
 
@@ -23,13 +22,14 @@ class Parts(NamedTuple):
 def load(*configs: str | Path, **overrides: Any) -> Parts:
     """Build module, data module and trainer from config files or their names, as `fit` does: `load("fetch", "her")`.
 
-    `overrides` are settings with their dotted keys: `**{"trainer.max_epochs": 3}`.
+    `overrides` are settings with their dotted keys: `**{"trainer.max_epochs": 3}`. With `ckpt_path="last"`, or a
+    checkpoint's path, `trainer.fit` goes on from there as the command does.
 
     Raises:
         UserError: a config is missing, or a setting has a value that is not allowed.
     """
-    quiet()
     args = [word for config in configs for word in ("--config", str(config))]
     args += [f"--{key}={as_text(value)}" for key, value in overrides.items()]
     cli = MherCLI(args, run=False)
+    cli.tell_start()
     return Parts(cli.model, cli.datamodule, cli.trainer)

@@ -11,7 +11,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-import torch
+import yaml
 from lightning import LightningModule, Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
@@ -42,14 +42,15 @@ from mher_pl.parallel.seeds import SeedParallelStrategy
 from mher_pl.run import failures
 from mher_pl.run.messages import UsageError, explain, explain_class, quiet
 from mher_pl.run.settings_help import describe
+from mher_pl.run.start import Start, find_start
+from mher_pl.run.trainer import RunTrainer
 from mher_pl.run.trainer_settings import about_setting, require_monitors, require_trainer_settings
-from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.configs import find_config
 from mher_pl.storage.folder import (
     RunFolders,
-    changed_settings,
     checkpoint_file,
     config_of,
+    local_path,
     remove_empty,
     sole_writer,
 )
@@ -74,20 +75,18 @@ class SaveRunConfig(SaveConfigCallback):
     """Save the resolved config in the run's folder, of training runs only."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save before training, and not before an evaluation that comes first."""
-        if stage == "fit":
-            super().setup(trainer, pl_module, stage)
+        """Save nothing yet: what is saved is what a run trains with, and it may still be refused."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save once the checkpoint is restored; a resumed run writes its own again."""
+        if trainer.is_global_zero:
+            self.save_config(trainer, pl_module, "fit")
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save what repeats this run alone; a resumed run writes its own again."""
-        config = self.config.clone()
-        if "ckpt_path" in config:  # not where `load` only built the parts
-            config.pop("ckpt_path")
-        if isinstance(trainer.strategy, SeedParallelStrategy):
-            config.trainer.strategy, config.trainer.devices, config.trainer.num_nodes = "auto", 1, 1
+        """Save what repeats this run alone."""
         # Not the logger's folder, which with the user's own logger may be any.
         path = Path(trainer.default_root_dir) / self.config_filename
-        self.parser.save(config, path, skip_none=False, overwrite=True, multifile=False)
+        self.parser.save(own_config(self.config), path, skip_none=False, overwrite=True, multifile=False)
 
 
 class MherCLI(LightningCLI):
@@ -97,10 +96,13 @@ class MherCLI(LightningCLI):
         self.command = args[0] if args else None
         self.folder: Path | None = None  # of the run, where one is trained
         self.made: list[Path] = []  # by this start: its folder and those around it
-        self.resumed = self.continued = self.writes = False
+        self.start = Start()
+        self.changes: list[str] = []  # in the settings of a run that goes on
+        self.writes, self.built_only = False, not run
         super().__init__(
             model_class=Agent,
             datamodule_class=GoalDataModule,
+            trainer_class=RunTrainer,
             subclass_mode_model=True,
             seed_everything_default=0,
             save_config_callback=SaveRunConfig,
@@ -116,7 +118,9 @@ class MherCLI(LightningCLI):
         parser.add_argument(
             "--algorithm", type=str, default="mher", help="name of the method in run folders and reports"
         )
-        parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
+        parser.add_argument("--threads", type=int | None, default=None, help="CPU threads, see configs/*.yaml")
+        if self.built_only:
+            parser.add_argument("--ckpt_path", type=str | None, default=None, help="checkpoint to start from, or last")
         parser.add_lightning_class_args(ModelWarmup, "warmup")
         parser.add_lightning_class_args(Evaluation, "evaluation")
         parser.add_lightning_class_args(RelabelGoalLogger, "relabel_goals")
@@ -152,6 +156,11 @@ class MherCLI(LightningCLI):
         """Return what a config holds for the command, which is all of it where `load` builds without one."""
         return config if self.subcommand is None else config[self.subcommand]
 
+    def _set_seed(self) -> None:  # whoever builds a run in Python keeps the libraries' generators as they are
+        """Seed the libraries' generators on the command line; a run itself draws from streams of its own."""
+        if not self.built_only:
+            super()._set_seed()
+
     def _parse_ckpt_path(self) -> None:  # Lightning has no setting that keeps a checkpoint from changing the config
         """Keep the config in charge: a checkpoint is data, its hyperparameters override nothing."""
 
@@ -169,12 +178,8 @@ class MherCLI(LightningCLI):
         config = self.of_command(self.config)
         named = isinstance(config.algorithm, str) and re.fullmatch(r"\w[\w.-]{0,99}", config.algorithm) is not None
         require(named, "algorithm", config.algorithm, "a name of at most 100 letters, digits, _, - and .")
-        require_int("threads", config.threads, 1, MOST_THREADS)
-        torch.set_num_threads(config.threads)
-        # Adam's moments of dead units decay to denormal numbers, which processors handle in software: after 300 updates
-        # each of them would take a third longer.
-        torch.set_flush_denormal(True)
-        os.environ.setdefault("OMP_NUM_THREADS", str(config.threads))  # else Lightning sets its own number under ddp
+        if config.threads is not None:
+            require_int("threads", config.threads, 1, MOST_THREADS)
         self.seed_parallel = str(config.trainer.strategy) == SeedParallelStrategy.strategy_name
         if self.seed_parallel:
             if self.subcommand != "fit":
@@ -200,7 +205,7 @@ class MherCLI(LightningCLI):
                 raise UserError(reason) from error
             raise cause or error from None
 
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+    def instantiate_trainer(self, **kwargs: Any) -> RunTrainer:
         """Give a training run its folder, logger and callbacks; `validate` and `test` write nothing."""
         config = self.of_command(self.config_init).trainer
         require_trainer_settings(config)
@@ -218,11 +223,13 @@ class MherCLI(LightningCLI):
         if self.subcommand in (None, "fit"):
             # Of data-parallel workers the first one logs and saves for all, the others only read.
             self.writes = self.seed_parallel or global_rank(config["devices"]) == 0
-            folder = self.folder = self._find_folder(config)
-            kwargs |= self._output(config, folder) if self.writes else {"logger": False}
+            folders = self._find_folders(config)
+            if not config["fast_dev_run"]:
+                self.folder = self._claim(folders)
+                kwargs |= self._output(config, self.folder) if self.writes else {"logger": False}
             if self.seed_parallel:
                 seed = self.of_command(self.config).seed_everything
-                self.seed_summary = SeedSummary(folder.parent / "seeds", seed)
+                self.seed_summary = SeedSummary(folders.parent / "seeds", seed)
                 callbacks.append(self.seed_summary)
         else:
             kwargs["logger"] = False
@@ -243,7 +250,7 @@ class MherCLI(LightningCLI):
         kwargs["callbacks"] = [*as_list(config["callbacks"]), *callbacks]
         try:
             require_monitors(kwargs["callbacks"])
-            return super().instantiate_trainer(**kwargs)
+            trainer = cast(RunTrainer, super().instantiate_trainer(**kwargs))
         except Exception as error:
             remove_empty(self.made)
             if isinstance(error, UserError):
@@ -251,57 +258,54 @@ class MherCLI(LightningCLI):
             raise about_setting(error, config) or UserError(
                 f"trainer cannot be built as configured: {error}"
             ) from error
+        trainer.threads, trainer.start = self.of_command(self.config).threads, self.start
+        return trainer
 
     def _output(self, config: dict[str, Any], folder: Path) -> dict[str, Any]:
         """Return the arguments of a trainer that writes into `folder`."""
         atexit.register(remove_empty, self.made)  # where `load` built what was never trained
-        self.datamodule.table = MetricsTable(folder, self.env_steps)
+        self.datamodule.table = MetricsTable(folder, self.start.env_steps)
         arguments: dict[str, Any] = {"default_root_dir": str(folder)}
         loggers = as_list(config["logger"])
         beside = config["logger"] is None or isinstance(config["logger"], list)  # one alone is in its place
         if beside and not any(isinstance(logger, TensorBoardLogger) for logger in loggers):
             # What an interrupted run logged after the checkpoint is hidden.
-            purge_step = self.env_steps + 1 if self.continued else None
+            purge_step = None if self.start.folder is None else self.start.env_steps + 1
             tensorboard = TensorBoardLogger(folder, name="", version="", default_hp_metric=False, purge_step=purge_step)
             arguments["logger"] = [tensorboard, *loggers]
         return arguments
 
-    def _find_folder(self, config: dict[str, Any]) -> Path:
-        """Return the run's folder; set its `env_steps` so far, and the checkpoint it starts from.
+    def _find_folders(self, config: dict[str, Any]) -> RunFolders:
+        """Return where the run's folder lies among others, once it is clear that it can start where it is to.
 
-        `continued` says that the folder is that of an earlier start of the run, `resumed` that it had a checkpoint.
-
-        `last` goes on in the folder of the newest run, from the start if it was interrupted before its first
-        checkpoint; so does the path of a run's own last checkpoint. Any other checkpoint begins a new run.
+        Raises:
+            UserError: it cannot.
         """
         options = self.of_command(self.config_init)
-        root = Path(config["default_root_dir"] or "runs")
+        root = local_path(config["default_root_dir"] or "runs", "trainer.default_root_dir")
         folders = RunFolders(root, self.datamodule.task.env, options.algorithm, options.seed_everything)
-        path = options.ckpt_path if self.subcommand == "fit" else None
-        self.env_steps, folder, checkpoint = -1, None, None
-        if path == "last":
-            folder, checkpoint = folders.latest()
-            if folder is None and self.writes:
-                print(f"there is no run in {folders.folder(1)} yet: this begins one")
-        elif path is not None:
-            checkpoint = checkpoint_file(path)
-            folder = folders.owner(checkpoint)
-        self.continued = folder is not None
-        self.resumed = self.continued and checkpoint is not None
-        if checkpoint is not None:
-            saved = read_checkpoint(checkpoint)
-            self.env_steps = saved[type(self.datamodule).__name__]["env_steps"]
-            epochs = saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-            require_epochs_left(config["max_epochs"], epochs, checkpoint)
-            self.model.require_own(saved)
-            self.datamodule.require_own(saved[type(self.datamodule).__name__])
-        if path is not None:
-            options.ckpt_path = None if checkpoint is None else str(checkpoint)
-        if folder is None and self.writes:
-            around = [path for path in (folders.parent, *folders.parent.parents) if not os.path.exists(path)]
-            folder = folders.claim()
-            self.made = [folder, *around]
-        return folder or folders.folder(folders.newest() + 1)
+        trial = config["fast_dev_run"]
+        require(not trial or options.ckpt_path is None, "trainer.fast_dev_run", trial, "false with ckpt_path")
+        self.start = find_start(options.ckpt_path, folders)
+        options.ckpt_path = None if self.start.checkpoint is None else str(self.start.checkpoint)
+        if self.start.saved is not None:
+            self.start.require_epochs_left(config["max_epochs"])
+            self.model.require_own(self.start.saved)
+            self.datamodule.require_own(self.start.saved[type(self.datamodule).__name__])
+            dump = self._parser(self.subcommand).dump(own_config(self.of_command(self.config)), skip_none=False)
+            self.changes = self.start.changes(dict(flatten(yaml.safe_load(dump))))
+        return folders
+
+    def _claim(self, folders: RunFolders) -> Path:
+        """Return the run's folder, which is a new one unless the run goes on."""
+        if self.start.folder is not None:
+            return self.start.folder
+        if not self.writes:
+            return folders.folder(folders.newest() + 1)
+        around = [path for path in (folders.parent, *folders.parent.parents) if not os.path.exists(path)]
+        folder = folders.claim()
+        self.made = [folder, *around]
+        return folder
 
     def _run_subcommand(self, subcommand: str) -> None:  # no public method encloses all of a command, errors included
         """Run it; while it trains, nobody else writes into the run's folder."""
@@ -325,12 +329,17 @@ class MherCLI(LightningCLI):
                     raise about_setting(error, self.of_command(self.config_init).trainer) or error from error
                 raise failures.of_machine(error, folder) or error from error
 
+    def tell_start(self) -> None:
+        """Say which run goes on, from where, and with which other settings."""
+        if self.folder is not None and self.writes:
+            for line in self.start.lines(self.folder, self.trainer.max_epochs, self.changes):
+                print(line)
+
     def before_fit(self) -> None:
-        """Log the hyperparameters beside the success rate that they led to; name those that a resumed run changes."""
+        """Say what goes on, or log a new run's hyperparameters beside the success rate that they led to."""
+        self.tell_start()
         settings = dict(flatten({section: self.config_dump[section] for section in SETTINGS}))
-        if self.resumed:
-            for change in changed_settings(self.folder, settings) if self.folder is not None and self.writes else []:
-                print(f"this run goes on with another setting: {change}")
+        if self.start.resumed:
             return
         parameters = {
             key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in settings.items()
@@ -363,12 +372,14 @@ def as_list(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, list) else [value]
 
 
-def require_epochs_left(max_epochs: int | None, epochs: int, checkpoint: Path) -> None:
-    """Raise `UserError` if the checkpoint is from beyond the run's end."""
-    if max_epochs is not None and -1 < max_epochs < epochs:
-        raise UserError(f"trainer.max_epochs is {max_epochs}; allowed: at least {epochs}, the epochs in {checkpoint}")
-    if max_epochs == epochs:
-        print(f"nothing left to train: all {epochs} epochs are in {checkpoint}")
+def own_config(config: Namespace) -> Namespace:
+    """Return what repeats a run alone, also one that was trained beside others."""
+    config = config.clone()
+    if "ckpt_path" in config:
+        config.pop("ckpt_path")
+    if config.trainer.strategy == SeedParallelStrategy.strategy_name:
+        config.trainer.strategy, config.trainer.devices, config.trainer.num_nodes = "auto", 1, 1
+    return config
 
 
 def expand_run(args: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from mher_pl.errors import UserError, shown
+from mher_pl.errors import UserError, require, shown
 from mher_pl.storage.settings import flatten
 
 CONFIG = "config.yaml"
@@ -62,12 +62,19 @@ class RunFolders:
             return folder
 
     def latest(self) -> tuple[Path | None, Path | None]:
-        """Return the folder of the newest run and its last checkpoint, None where there is no such thing yet."""
-        number = self.newest()
-        if number == 0:
-            return None, None
-        folder = self.folder(number)
-        return folder, folder / LAST if (folder / LAST).is_file() else None
+        """Return the folder of the newest run and its last checkpoint, None where there is no such thing yet.
+
+        Raises:
+            UserError: an earlier run has a checkpoint and the newest none, so it is not clear which one is meant.
+        """
+        folders = [self.folder(number) for number in range(self.newest(), 0, -1)]
+        saved = [folder for folder in folders if (folder / LAST).is_file()]
+        if saved and saved[0] != folders[0]:
+            raise UserError(
+                f"ckpt_path is 'last', but {folders[0].name} ended before its first checkpoint; allowed: {saved[0]}, "
+                f"or last once {folders[0].name} is removed"
+            )
+        return (folders[0] if folders else None), (saved[0] / LAST if saved else None)
 
     def owner(self, checkpoint: Path) -> Path | None:
         """Return the run's folder if `checkpoint` is the last one of a run of this task, algorithm and seed."""
@@ -104,13 +111,23 @@ def sole_writer(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def changed_settings(folder: Path, settings: dict[str, object]) -> list[str]:
-    """Say which of `settings`, by their dotted keys, the config in a run's folder has otherwise."""
+def changed_settings(folder: Path, settings: dict[str, object]) -> dict[str, tuple[object, object]]:
+    """Return those of `settings` that the config in a run's folder has otherwise, each with its value there."""
     try:
         saved = dict(flatten(yaml.safe_load((folder / CONFIG).read_text())))
     except (OSError, yaml.YAMLError):
-        return []
-    return [f"{key} is {value}, was {saved[key]}" for key, value in settings.items() if saved.get(key, value) != value]
+        return {}
+    return {key: (value, saved[key]) for key, value in settings.items() if saved.get(key, value) != value}
+
+
+def local_path(path: str | Path, setting: str) -> Path:
+    """Return the path that `setting` names, with `~` for the home folder as in a shell.
+
+    Raises:
+        UserError: it is a URL.
+    """
+    require("://" not in str(path), setting, str(path), "a path of this machine's file system")
+    return Path(os.path.expanduser(path))
 
 
 def checkpoint_file(path: str | Path, setting: str = "ckpt_path") -> Path:
@@ -123,7 +140,7 @@ def checkpoint_file(path: str | Path, setting: str = "ckpt_path") -> Path:
     Raises:
         UserError: there is none.
     """
-    named = Path(path)
+    named = local_path(path, "ckpt_path")
     file = named
     if os.path.isdir(named):  # `Path.is_dir` fails with names that are too long
         file = named / LAST
@@ -163,12 +180,13 @@ def remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-def require_writable(folder: Path, setting: str) -> Path:
+def require_writable(path: str | Path, setting: str) -> Path:
     """Create a folder that `setting` names and return it.
 
     Raises:
         UserError: it cannot be created or written.
     """
+    folder = local_path(path, setting)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         writable = os.access(folder, os.W_OK)

@@ -2,7 +2,7 @@ import math
 import shutil
 
 import pytest
-from fake_runs import write_config, write_metrics, write_run
+from fake_runs import START, write_config, write_ended, write_metrics, write_run
 
 from mher_pl.compare.runs import IncompleteRun, find_runs, read_run, task_name
 from mher_pl.errors import UserError
@@ -44,7 +44,7 @@ def test_of_several_evaluations_within_an_epoch_the_last_counts(tmp_path):
         (lambda run: (run / "config.yaml").write_text("just text"), "has no algorithm in its config.yaml"),
         (lambda run: (run / "config.yaml").write_bytes(b"\xff\xfe\xfa"), "has an unreadable config.yaml"),
         (lambda run: write_config(run, seed="seven"), "has seed_everything 'seven'"),
-        (lambda run: write_config(run, max_epochs=-1), "has no end"),
+        (lambda run: write_config(run, max_epochs=-1), "is unfinished: 3 of any number of epochs"),
         (lambda run: write_config(run, max_epochs=30), "is unfinished: 3 of 30 epochs"),
         (
             lambda run: (run / "metrics.csv").rename(run / "x") and (run / "metrics.csv").mkdir(),
@@ -102,3 +102,16 @@ def test_runs_are_found_at_any_depth_and_each_once(tmp_path):
 def test_a_path_that_is_no_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"RUN is .*nowhere; allowed"):
         find_runs([tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize("max_epochs", [30, -1, None])
+def test_a_run_that_ended_by_itself_is_whole_whatever_its_limit_was(tmp_path, max_epochs):
+    write_config(tmp_path, max_epochs=max_epochs)
+    write_metrics(tmp_path, [0.25, 0.5, 0.75])
+    with pytest.raises(IncompleteRun, match="is unfinished: 3 of "):
+        read_run(tmp_path)
+    write_ended(tmp_path)
+    assert [point.success_rate for point in read_run(tmp_path).curve] == [0.25, 0.5, 0.75]
+    write_metrics(tmp_path, [0.5], first_epoch=4, start=START + 1000)  # it went on, and was interrupted
+    with pytest.raises(IncompleteRun, match="is unfinished: 4 of "):
+        read_run(tmp_path)

@@ -90,12 +90,21 @@ def test_the_same_seed_samples_the_same_and_another_seed_not():
 @pytest.mark.parametrize("stored", [0, 2, 7])
 def test_a_restored_replay_continues_like_the_original(stored: int):
     original = filled(stored, capacity=3 * T)
-    copy = EpisodeReplay(3 * T, T, Uniform(), seed=5)
+    copy = EpisodeReplay(3 * T, T, Uniform(), seed=0)
     copy.load_state_dict(original.state_dict())
     assert len(copy) == min(stored, 3)
     for replay in (original, copy):
         replay.add(episode(50))
     assert (original.sample(100) == copy.sample(100)).all()
+
+
+def test_a_replay_restored_with_another_seed_samples_by_its_own():
+    original, copies = filled(3), [EpisodeReplay(100 * T, T, Uniform(), seed=5) for _ in range(2)]
+    for copy in copies:
+        copy.load_state_dict(original.state_dict())
+    samples = [replay.sample(100) for replay in (original, *copies)]
+    assert (samples[1] == samples[2]).all()
+    assert not (samples[0] == samples[1]).all()
 
 
 def test_the_saved_state_holds_only_the_filled_part():
@@ -156,7 +165,7 @@ def test_the_last_episode_has_the_steps_that_were_taken():
 
 
 def test_a_restored_replay_of_short_episodes_continues_like_the_original():
-    original, copy = filled(4, lengths=SHORT), EpisodeReplay(100 * T, T, Uniform(), seed=5)
+    original, copy = filled(4, lengths=SHORT), EpisodeReplay(100 * T, T, Uniform(), seed=0)
     copy.load_state_dict(original.state_dict())
     assert (original.sample(100) == copy.sample(100)).all()
 

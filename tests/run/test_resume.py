@@ -109,8 +109,12 @@ def test_a_resume_tells_which_settings_it_changes_and_refuses_another_task(tmp_p
     capsys.readouterr()
     assert fit(tmp_path, RESUME, "--model.discount=0.5", epochs=2) == 0
     out = capsys.readouterr().out
-    assert "this run goes on with another setting: model.discount is 0.5, was 0.99\n" in out
-    assert out.count("another setting") == 1
+    assert out.splitlines()[:3] == [
+        f"{run_folder(tmp_path)} goes on after epoch 1, 300 environment steps",
+        "it goes on with another setting: trainer.max_epochs is 2, was 1",
+        "it goes on with another setting: model.discount is 0.5, was 0.99",
+    ]
+    assert out.count("another setting") == 2
     assert fit(tmp_path, RESUME, "--data.env_kwargs.boundary_dist=4.0", epochs=3) == 1
     errors = capsys.readouterr().err
     assert "data.env_kwargs is {'boundary_dist': 4.0}; allowed: {'boundary_dist': 5.0}, as in the checkpoint" in errors
@@ -217,10 +221,11 @@ def test_last_without_any_run_begins_one_and_says_so(tmp_path, capsys):
     assert state(run_folder(tmp_path))["/epoch"] == 0
 
 
-def test_last_of_a_run_that_ended_before_its_first_checkpoint_starts_it_again_in_its_folder(tmp_path):
+def test_last_of_a_run_that_ended_before_its_first_checkpoint_starts_it_again_in_its_folder(tmp_path, capsys):
     assert fit(tmp_path / "whole", epochs=2) == 0
     run_folder(tmp_path / "parts").mkdir(parents=True)
     assert fit(tmp_path / "parts", RESUME, epochs=2) == 0
+    assert "seed_0 begins again: it ended before its first checkpoint\n" in capsys.readouterr().out
     assert_same_run(run_folder(tmp_path / "whole"), run_folder(tmp_path / "parts"))
 
 

@@ -44,7 +44,7 @@ def test_a_run_has_one_writer(folders):
 def test_changed_settings_are_named(folders):
     folder = make_run(folders.claim())
     settings = {"algorithm": "her", "seed_everything": 2, "data.env": "mher_pl/Point2DLarge-v1", "data.new": 3}
-    assert changed_settings(folder, settings) == ["seed_everything is 2, was 1"]
+    assert changed_settings(folder, settings) == {"seed_everything": (2, 1)}
 
 
 def test_a_deleted_run_leaves_a_gap_and_other_seeds_do_not_count(folders):
@@ -63,12 +63,15 @@ def test_runs_that_begin_at_the_same_time_do_not_share_a_folder(folders):
     assert len(set(claimed)) == 20
 
 
-def test_the_latest_run_is_the_newest_not_the_newest_with_a_checkpoint(folders):
-    for number in range(1, 12):
+def test_the_latest_run_is_the_newest_and_one_without_a_checkpoint_hides_none_before_it(folders):
+    make_run(folders.folder(1), checkpoint=False)
+    assert folders.latest() == (folders.folder(1), None)
+    for number in range(2, 12):
         make_run(folders.folder(number))
     assert folders.latest() == (folders.folder(11), folders.folder(11) / LAST)
     make_run(folders.folder(12), checkpoint=False)
-    assert folders.latest() == (folders.folder(12), None)
+    with pytest.raises(UserError, match=r"seed_1-12 ended before its first checkpoint; allowed: .*/seed_1-11, or last"):
+        folders.latest()
 
 
 def test_without_any_run_there_is_no_latest(folders):

@@ -1,0 +1,94 @@
+"""Where a training run begins: the folder that it writes into, and the checkpoint that it goes on from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mher_pl.errors import UserError
+from mher_pl.storage.checkpoint import read_checkpoint
+from mher_pl.storage.folder import RunFolders, changed_settings, checkpoint_file
+
+OVER = ("warmup.",)  # settings of what a checkpoint has behind it
+
+
+@dataclass(frozen=True)
+class Start:
+    """An earlier run's folder, if this start goes on in it, and the checkpoint, if there is one."""
+
+    folder: Path | None = None
+    checkpoint: Path | None = None
+    saved: dict[str, Any] | None = None  # the checkpoint's content
+    asked: bool = False  # whether it was asked for one
+
+    @property
+    def resumed(self) -> bool:
+        """Whether a run goes on from its own last checkpoint."""
+        return self.folder is not None and self.checkpoint is not None
+
+    @property
+    def epochs(self) -> int:
+        """Epochs in the checkpoint."""
+        return 0 if self.saved is None else self.saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+
+    @property
+    def env_steps(self) -> int:
+        """Environment steps in the checkpoint, -1 without one."""
+        return -1 if self.saved is None else self.saved["GoalDataModule"]["env_steps"]
+
+    def changes(self, settings: dict[str, object]) -> list[str]:
+        """Say which of `settings` are other ones than those of the checkpoint's run, and come into force with it.
+
+        Raises:
+            UserError: one of them can no longer come into force.
+        """
+        if self.checkpoint is None:
+            return []
+        changed = changed_settings(self.checkpoint.parent.parent, settings)
+        for key, (value, before) in changed.items():
+            if key.startswith(OVER):
+                raise UserError(f"{key} is {value}; allowed: {before}, for in {self.checkpoint} the warm-up is over")
+        return [f"{key} is {value}, was {before}" for key, (value, before) in changed.items()]
+
+    def require_epochs_left(self, max_epochs: int | None) -> None:
+        """Raise `UserError` if the checkpoint is from beyond the run's end."""
+        if max_epochs is not None and -1 < max_epochs < self.epochs:
+            raise UserError(
+                f"trainer.max_epochs is {max_epochs}; allowed: at least {self.epochs}, the epochs in {self.checkpoint}"
+            )
+
+    def lines(self, folder: Path, max_epochs: int | None, changes: list[str]) -> list[str]:
+        """Say which run goes on in `folder`, from where, and with which `changes`; nothing of one that just begins."""
+        if not self.asked:
+            return []
+        if self.folder is None and self.checkpoint is None:
+            return [f"there is no run in {folder} yet: this begins one"]
+        if self.checkpoint is None:
+            return [f"{folder} begins again: it ended before its first checkpoint"]
+        if max_epochs == self.epochs:
+            return [f"nothing left to train: all {self.epochs} epochs are in {self.checkpoint}"]
+        what = "goes on" if self.folder is not None else f"begins with {self.checkpoint},"
+        return [
+            f"{folder} {what} after epoch {self.epochs}, {self.env_steps} environment steps",
+            *(f"it goes on with another setting: {change}" for change in changes),
+        ]
+
+
+def find_start(ckpt_path: str | None, folders: RunFolders) -> Start:
+    """Find what `ckpt_path` names.
+
+    `last` goes on in the folder of the newest run, from the start if it ended before its first checkpoint, and begins
+    one where there is none; the path of a run's own last checkpoint goes on, too. Any other checkpoint begins a new
+    run.
+
+    Raises:
+        UserError: there is no such checkpoint, it cannot be read, or it is not clear which run is the last.
+    """
+    if ckpt_path is None:
+        return Start()
+    if ckpt_path == "last":
+        folder, last = folders.latest()
+        return Start(folder, last, None if last is None else read_checkpoint(last), asked=True)
+    checkpoint = checkpoint_file(ckpt_path)
+    return Start(folders.owner(checkpoint), checkpoint, read_checkpoint(checkpoint), asked=True)

@@ -1,0 +1,90 @@
+"""Runs from Python."""
+
+import os
+import warnings
+
+import pytest
+import torch
+from threadpoolctl import threadpool_info
+
+from mher_pl.envs import make_vec
+from mher_pl.envs.batch import CORES, physics_threads
+from mher_pl.errors import UserError
+from mher_pl.run.api import load
+from mher_pl.run.threads import cpu_threads
+from tests.conftest import SMALL
+
+
+def process_state() -> list[object]:
+    flushed = bool(torch.tensor(1e-310, dtype=torch.float64).mul(1.0) == 0.0)
+    return [torch.get_num_threads(), torch.initial_seed(), flushed, dict(os.environ), list(warnings.filters)]
+
+
+def test_building_changes_nothing_of_the_process(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    torch.manual_seed(123)
+    before = process_state()
+    load("point2d", **SMALL, **{"trainer.default_root_dir": tmp_path, "threads": 2})
+    assert process_state() == before
+
+
+def test_a_run_goes_on_in_its_folder_and_is_fitted_once(build, capsys):
+    first = build("point2d")
+    first.trainer.fit(first.model, first.datamodule)
+    with pytest.raises(UserError, match=r"trainer.fit is called again; allowed: once, then mher_pl.load"):
+        first.trainer.fit(first.model, first.datamodule)
+    assert len(first.datamodule.replay) == 3, "what it has collected is still there"
+
+    second = build("point2d", **{"trainer.max_epochs": 2, "ckpt_path": "last"})
+    assert "seed_0 goes on after epoch 1, 300 environment steps" in capsys.readouterr().out
+    second.trainer.fit(second.model, second.datamodule, ckpt_path="last")
+    assert second.datamodule.env_steps == 400
+    assert second.trainer.default_root_dir == first.trainer.default_root_dir
+
+    third = build("point2d")
+    with pytest.raises(UserError, match=r"ckpt_path is 'last'; allowed: a file, or mher_pl.load"):
+        third.trainer.fit(third.model, third.datamodule, ckpt_path="last")
+
+
+def test_evaluations_return_what_they_measured(trained):
+    fitted = {name: value.item() for name, value in trained.trainer.callback_metrics.items() if "eval/" in name}
+    assert trained.trainer.validate(trained.model, trained.datamodule) == [fitted]
+    (tested,) = trained.trainer.test(trained.model, trained.datamodule)
+    assert tested.keys() == fitted.keys()
+    assert tested["eval/return"] != fitted["eval/return"]
+
+
+@pytest.mark.parametrize(
+    ("threads", "processes", "variable", "torch_threads", "others"),
+    [(None, 1, None, 1, CORES), (None, 2 * CORES, None, 1, 1), (None, 1, "1", 1, 1), (2, 1, "1", 2, 2)],
+)
+def test_one_setting_rules_the_threads_of_networks_physics_and_linear_algebra(
+    monkeypatch, threads, processes, variable, torch_threads, others
+):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    before, shared = process_state(), []
+    monkeypatch.setattr("mher_pl.envs.batch.share", lambda work, copies, threads: shared.append(threads))
+
+    env = make_vec("mher_pl/Reacher-v1", num_envs=3)
+    env.reset(seed=0)
+    with cpu_threads(threads, processes):
+        env.step(env.action_space.sample())
+        assert shared == [others]
+        assert torch.get_num_threads() == torch_threads
+        assert torch.tensor([1e-40]) * 0.5 == 0.0, "denormal numbers count as zero"
+        assert os.environ["OMP_NUM_THREADS"] == str(others)
+        assert {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"} == {others}
+    assert process_state() == before
+
+
+def test_a_batch_with_a_number_of_its_own_keeps_it(monkeypatch):
+    shared = []
+    monkeypatch.setattr("mher_pl.envs.batch.share", lambda work, copies, threads: shared.append(threads))
+
+    env = make_vec("mher_pl/Reacher-v1", num_envs=3, threads=2)
+    env.reset(seed=0)
+    with physics_threads(1):
+        env.step(env.action_space.sample())
+    assert shared == [2]
