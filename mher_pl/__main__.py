@@ -21,6 +21,7 @@ train and evaluate
   fit       --config fetch --help                all settings of a config
   validate  RUN                                  its last checkpoint; RUN/best is the best
   test      RUN [--evaluation.episodes 500]      the same, on other episodes
+  watch     RUN [--video out.mp4]                see its episodes, with relabelled goals and values
 
 deploy
   export    RUN --out policy.pt2                 the policy as a torch.export program, without this package
@@ -32,6 +33,7 @@ compare
 
 COMMANDS = {  # and the modules that they are in, beside those of Lightning's command line
     "list": "mher_pl.run.listing",
+    "watch": "mher_pl.run.watch",
     "report": "mher_pl.compare.report",
     "sweep": "mher_pl.compare.sweep",
     "export": "mher_pl.policy",

@@ -1,0 +1,53 @@
+"""The `watch` command."""
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+import torch
+from trained_runs import fit, run_folder
+
+from mher_pl.__main__ import main
+from mher_pl.callbacks.episode_figure import EpisodeFigure
+
+
+def test_a_video_shows_every_step_of_the_episodes_beside_their_goals_and_values(tmp_path, capsys):
+    assert fit(tmp_path, epochs=1) == 0
+    capsys.readouterr()
+    video = tmp_path / "new" / "out.mp4"
+    assert main(["watch", str(run_folder(tmp_path) / "best"), "--video", str(video), "--episodes", "1"]) == 0
+    assert capsys.readouterr().out == f"video {video}\n"
+    frames = imageio.imread(video)
+    assert frames.shape == (100, 480, 480 + 360, 3)
+    beside = frames[:, :, 480:].astype(int)
+    assert np.abs(beside[50] - beside[0]).max() > 100, "the path grows"
+
+
+def test_the_picture_holds_what_was_up_to_its_step():
+    path = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
+    figure = EpisodeFigure("", path, torch.ones(3, 2), torch.full((3, 2), torch.nan), torch.tensor([-2.0, -1.0, 0.0]))
+    figure.draw(1)
+    achieved, relabelled, desired, values = (line.get_xydata().tolist() for _, line in figure._curves)
+    assert achieved == [[0.0, 0.0], [1.0, 0.0]]
+    assert np.isnan(relabelled).all()
+    assert desired == [[1.0, 1.0], [1.0, 1.0]]
+    assert values == [[0.0, -2.0], [1.0, -1.0]]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "there is no screen to open a window on; allowed: --video FILE"),
+        (["--video=x.mp4", "--episodes=0"], "--episodes is 0; allowed: an integer of at least 1"),
+        (
+            ["--video=x.mp4"],
+            "ckpt_path is 'nowhere', which does not exist; allowed: a checkpoint, or a run's folder RUN",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line(monkeypatch, capsys, options, message):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    assert main(["watch", "nowhere", *options]) == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"error: {message}")
