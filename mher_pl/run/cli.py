@@ -362,9 +362,9 @@ class MherCLI(LightningCLI):
         if self.seed_parallel:
             strategy = cast(SeedParallelStrategy, self.trainer.strategy)
             strategy.launcher.wait()
-            if failures := self.seed_summary.failures():
-                reasons = ", ".join(f"seed {seed} ({reason})" for seed, reason in failures.items())
-                raise SeedsFailed(f"{len(failures)} of {strategy.seeds} seeds failed: {reasons}")
+            if failed := self.seed_summary.failures():
+                reasons = ", ".join(f"seed {seed} ({reason})" for seed, reason in failed.items())
+                raise SeedsFailed(f"{len(failed)} of {strategy.seeds} seeds failed: {reasons}")
 
 
 def as_list(value: Any) -> list[Any]:

@@ -110,6 +110,21 @@ def test_a_killed_seed_is_named_and_the_other_one_finishes(tmp_path):
 
 
 @pytest.mark.slow
+def test_where_the_first_seed_is_killed_the_others_finish(tmp_path):
+    process = start(tmp_path, *SEEDS, epochs=20)
+    last = run_folder(tmp_path, seed=1) / "checkpoints" / "last.ckpt"
+    while not last.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    until = time.monotonic() + 300
+    while state(run_folder(tmp_path, seed=1))["/epoch"] < 19:
+        assert time.monotonic() < until
+        time.sleep(0.5)
+
+
+@pytest.mark.slow
 def test_sigterm_saves_every_seed(tmp_path):
     process = start(tmp_path, *SEEDS, epochs=1000)
     folders = [run_folder(tmp_path, seed=seed) for seed in (0, 1)]
