@@ -15,6 +15,10 @@ from mher_pl.errors import require, require_at_least, require_int, require_posit
 from mher_pl.networks import MLP
 from mher_pl.task import Task
 
+LARGEST_LOG_VARIANCE = (
+    80.0  # what is beyond it, or beyond its negative, has a variance of infinity, or zero, in 32 bits
+)
+
 
 class GaussianDynamics(ChangeModel):
     """Networks that predict mean and log-variance of the change of state; the best few of them, the elites, count.
@@ -75,6 +79,13 @@ class GaussianDynamics(ChangeModel):
             "model.dynamics.weight_decay",
             weight_decay,
             f"{layers} numbers of at least 0, one for each hidden layer and the last",
+        )
+        require_at_least("model.dynamics.min_log_variance", min_log_variance, -LARGEST_LOG_VARIANCE)
+        require(
+            max_log_variance <= LARGEST_LOG_VARIANCE,
+            "model.dynamics.max_log_variance",
+            max_log_variance,
+            f"a number of at most {LARGEST_LOG_VARIANCE:g}",
         )
         require(
             min_log_variance < max_log_variance,

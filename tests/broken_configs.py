@@ -24,6 +24,7 @@ BROKEN = {  # values of another type than a setting's, or out of its range
     list: words | st.sampled_from([{"a": 1}, ["a"], [-1], [1.5], [10**12], [10**20], [[1]], 5, ""]),
     dict: words | st.sampled_from([5, [1], True, {"nosuch": 1}]),
 }
+MAY_BE_ANY = "default_root_dir", "min_log_variance", "max_log_variance"  # the latter negative, too
 NO_CLASSES = ["os.system", "NoSuch", "mher_pl.errors.UserError", "mher_pl.no.Such", "x" * 300, 5, ""]
 
 
@@ -89,8 +90,8 @@ def names(place: Place) -> tuple[str, ...]:
 
 
 def can_break(place: Place, value: Any) -> bool:
-    """Whether any value of another kind is wrong: the environment's arguments are its own, a folder may be any."""
-    return value is not None and "env_kwargs" not in place and place[-1] != "default_root_dir"
+    """Whether any value of another kind is wrong; the environment's arguments are its own."""
+    return value is not None and "env_kwargs" not in place and place[-1] not in MAY_BE_ANY
 
 
 def can_not_be_null(place: Place, value: Any) -> bool:
