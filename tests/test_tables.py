@@ -1,0 +1,104 @@
+"""The tables of the documents are those of `benchmarks/results`."""
+
+import csv
+import re
+import statistics
+from collections import defaultdict
+
+from tests.conftest import ROOT
+
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def rows(document: str, header: str) -> list[list[str]]:
+    """Return the cells of the table whose header begins so."""
+    text = (ROOT / document).read_text()
+    lines = text[text.index(header) :].split("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("|--")]
+
+
+def medians(folder: str, algorithm: str = "mher") -> dict[str, dict[int, float]]:
+    """Return a method's median success rate over seeds by task and epoch."""
+    rates: dict[tuple[str, int], list[float]] = defaultdict(list)
+    with (RESULTS / folder / "curves.csv").open() as file:
+        for row in csv.DictReader(file):
+            if row["algorithm"] == algorithm:
+                rates[row["task"], int(row["epoch"])].append(float(row["success_rate"]))
+    curves: dict[str, dict[int, float]] = defaultdict(dict)
+    for (task, epoch), values in rates.items():
+        curves[task][epoch] = statistics.median(values)
+    return curves
+
+
+def test_the_learning_curves_are_those_of_the_results():
+    header, *table = rows("docs/results.md", "| task | epoch 1 |")
+    epochs = [int(cell.removeprefix("epoch ")) for cell in header[1:-1]]
+    folders = {
+        "methods_point2d": "methods",
+        "mher_points": "points",
+        "mher_four_room_4": "points",
+        "mher_robots": "robots",
+    }
+    checked = 0
+    for name, *cells, command in table:
+        if name == "theirs":
+            continue
+        curves = medians(folders[re.search(r"sweeps/(\w+)", command)[1]])
+        task, _, arena = name.partition(", b = ")
+        (curve,) = [c for key, c in curves.items() if key.startswith(task) and (not arena or f"dist={arena})" in key)]
+        assert [f"{curve[epoch]:.2f}" for epoch in epochs] == cells, name
+        checked += 1
+    assert checked == 7
+
+
+def test_the_methods_are_those_of_the_results():
+    (text,) = re.findall(r"```text\n(.*?)```", (ROOT / "docs" / "methods.md").read_text(), flags=re.DOTALL)
+    written = {}
+    for line in text.splitlines():
+        if line.endswith("success rate after the last epoch"):
+            task = line.split(":")[0]
+        elif match := re.match(r"  (\w+) +\d+ +([\d.]+) +([\d.]+) \[", line):
+            written[task, match[1]] = match[2], match[3]
+    with (RESULTS / "methods" / "summary.csv").open() as file:
+        for row in csv.DictReader(file):
+            values = row["median_final_success"], row["iqm_final_success"]
+            assert written.pop((row["task"], row["algorithm"])) == tuple(f"{float(value):.3f}" for value in values)
+    assert not written
+
+
+def test_what_mapgo_learns_is_that_of_the_results():
+    header, *table = rows("docs/methods.md", "| method | Point2DLarge, b = 4, epoch 5 |")
+    epochs = [int(cell.split()[-1]) for cell in header[1:]]
+    for name, *cells in table:
+        algorithm = name.strip("`")
+        curves = medians("mapgo" if algorithm == "mapgo" else "methods", algorithm)
+        point, fetch = (
+            next(curve for task, curve in curves.items() if task[:5] == start) for start in ("Point", "Fetch")
+        )
+        expected = [point[epoch] for epoch in epochs[:5]] + [fetch[epoch] for epoch in epochs[5:]]
+        assert [f"{rate:.2f}" for rate in expected] == cells, name
+
+
+def test_the_targets_are_those_of_the_benchmark():
+    text = (ROOT / "docs" / "speed.md").read_text()
+    assert text[text.index("| target | value |") :].split("\n\n")[0] in (RESULTS / "speed.md").read_text()
+
+
+def test_the_cost_of_a_planned_action_is_that_of_the_benchmark():
+    text = (ROOT / "docs" / "methods.md").read_text()
+    assert text[text.index("| overlay | 10^9 operations") :].split("\n\n")[0] in (RESULTS / "planner.md").read_text()
+
+
+def test_the_speeds_of_environments_are_those_of_the_benchmark():
+    text = (RESULTS / "envs.md").read_text()
+    for name, *cells in rows("docs/speed.md", "| task | batch |")[1:]:
+        (line,) = [line for line in text.splitlines() if re.match(rf"\| (mher_pl/)?{re.escape(name)}(-v\d)? \|", line)]
+        written = [cell.strip() for cell in line.strip("|").split("|")]
+        assert set(cells) - {"no physics"} <= set(written), name
+
+
+def test_what_was_found_of_the_theorems_is_that_of_the_benchmark():
+    text, found = (ROOT / "docs" / "theory.md").read_text(), (RESULTS / "theory.md").read_text()
+    tables = [part for part in text.split("\n\n") if part.startswith("| statement")]
+    assert len(tables) == 2
+    assert all(table in found for table in tables)
