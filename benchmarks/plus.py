@@ -3,16 +3,22 @@
     python benchmarks/plus.py fetch --methods mher_plus her_plus --seeds 2000 2001 2002 2003 2004 --steps 3000
 
 Each run is a `fit` of its own, two at once, evaluated every 100 steps; with more `--steps` it goes on. Then `report`
-writes their curves to `benchmarks/results/plus/TASK`.
+writes the curves of all of them to `benchmarks/results/plus`, where two figures compare them with the paper's MHER and,
+where `benchmarks/rivals.py` ran, with Stable-Baselines3: by environment steps and by seconds.
 """
 
 import argparse
+import csv
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+from matplotlib.figure import Figure
+
+from mher_pl.compare.figure import Curve, draw_curves
 from mher_pl.compare.report import report
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,11 +29,11 @@ NO_MODEL = [
 ]
 MODEL_BASED = [f"--model.relabel.init_args.{setting}" for setting in ("ratio=0.8", "steps=5", "noise=0.2")]
 ONE_EVALUATION_A_HUNDRED_STEPS = ["--data.episodes_per_epoch=1"]
+COMPARED = "mher_plus", "her_plus", "mher", "sb3_ddpg", "sb3_sac", "sb3_tqc"
 METHODS = {  # name: config overlays, and settings
     "mher_plus": (["mher_plus"], []),
     "her_plus": (["mher_plus"], NO_MODEL),  # the same update ratio, inputs and practice, without a model
     "mher_ratio": (["mher"], [*ONE_EVALUATION_A_HUNDRED_STEPS, "--data.batches_per_episode=100"]),
-    "mher": (["mher"], ONE_EVALUATION_A_HUNDRED_STEPS),
     # mher_plus without one of its choices
     "given_goals": (["mher_plus"], ["--data.practice=mher_pl.practice.GivenGoals"]),
     "actor_acts": (["mher_plus"], ["--model.act_with_target=false"]),
@@ -68,6 +74,28 @@ def fit(task: str, method: str, seed: int, options: argparse.Namespace) -> None:
     print(f"{options.name} {method} seed {seed}: {'done' if code == 0 else 'failed, see fit.log'}", flush=True)
 
 
+def draw(x: str) -> Figure:
+    """Draw all that learned on the tasks of `mher_plus` by a column of the curves, as far as it did itself."""
+    points: dict[tuple[str, str], dict[str, list[tuple[float, float]]]] = {}
+    for folder in ("points", "robots", "methods", "plus", "rivals"):
+        path, before = RESULTS.parent / folder / "curves.csv", set(points)
+        for row in csv.DictReader(path.open()) if path.exists() else []:
+            if row["algorithm"] in COMPARED and (row["task"], row["algorithm"]) not in before:
+                curve = points.setdefault((row["task"], row["algorithm"]), {}).setdefault(row["seed"], [])
+                curve.append((float(row[x]), float(row["success_rate"])))
+    tasks: dict[str, dict[str, Curve]] = {}
+    for (task, algorithm), curves in points.items():
+        if (task, "mher_plus") in points:
+            last = max(curve[-1][0] for curve in points[task, "mher_plus"].values())
+            values = np.array(list(curves.values()))  # [seed, E, 2]
+            at = np.median(values[..., 0], axis=0)
+            tasks.setdefault(task, {})[algorithm] = at[at <= last], values[:, at <= last, 1]
+    figure = draw_curves(tasks, [100])
+    for panel in figure.axes:
+        panel.set_xlabel({"env_steps": "environment steps", "wall_s": "seconds, start-up and evaluations included"}[x])
+    return figure
+
+
 def main() -> None:
     """Train and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -84,7 +112,9 @@ def main() -> None:
     jobs = [(options.task, method, seed, options) for seed in options.seeds for method in options.methods]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda job: fit(*job), jobs))
-    report([RUNS / options.name], RESULTS / options.name)
+    report([RUNS], RESULTS)
+    for x in ("env_steps", "wall_s"):
+        draw(x).savefig(RESULTS / f"compared_{x}.png", dpi=150)
 
 
 if __name__ == "__main__":

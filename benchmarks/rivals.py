@@ -69,9 +69,9 @@ class Evaluate(BaseCallback):
         return torch.as_tensor(action)
 
 
-def train(task_name: str, algorithm: str, seed: int, steps: int, every: int, episodes: int) -> list[CurvePoint]:
-    """Train one of them and return its curve."""
-    data = load(task_name, "her").datamodule
+def train(name: str, algorithm: str, seed: int, steps: int, every: int, episodes: int) -> tuple[str, list[CurvePoint]]:
+    """Train one of them and return the task's name and the curve."""
+    data = load(name, "her").datamodule
     env_kwargs = dict(data.env_kwargs)
     env = DummyVecEnv([lambda: make(data.task.env, **env_kwargs)])
     cls, settings = ALGORITHMS[algorithm]
@@ -89,7 +89,7 @@ def train(task_name: str, algorithm: str, seed: int, steps: int, every: int, epi
     )
     evaluate = Evaluate(data.task, env_kwargs, every, episodes, seed)
     model.learn(steps, callback=evaluate)
-    return evaluate.curve
+    return data.task.env.split("/")[-1], evaluate.curve
 
 
 def main() -> None:
@@ -108,9 +108,9 @@ def main() -> None:
         CURVES.write_text(",".join(["task", "algorithm", "seed", *CurvePoint._fields]) + "\n")
     for algorithm in options.algorithms:
         for seed in options.seeds:
-            curve = train(options.task, algorithm, seed, options.steps, options.every, options.episodes)
+            task, curve = train(options.task, algorithm, seed, options.steps, options.every, options.episodes)
             with CURVES.open("a", newline="") as file:
-                csv.writer(file).writerows([options.task, f"sb3_{algorithm}", seed, *point] for point in curve)
+                csv.writer(file).writerows([task, f"sb3_{algorithm}", seed, *point] for point in curve)
             print(algorithm, seed, " ".join(f"{p.env_steps}:{p.success_rate:.2f}" for p in curve), flush=True)
 
 
