@@ -3,8 +3,8 @@
     python benchmarks/plus.py fetch --methods mher_plus her_plus --seeds 2000 2001 2002 2003 2004 --steps 3000
 
 Each run is a `fit` of its own, two at once, evaluated every 100 steps; with more `--steps` it goes on. Then `report`
-writes the curves of all of them to `benchmarks/results/plus`, where two figures compare them with the paper's MHER and,
-where `benchmarks/rivals.py` ran, with Stable-Baselines3: by environment steps and by seconds.
+writes the curves of all of them to `benchmarks/results/plus`, where a figure compares them with the paper's MHER and,
+where `benchmarks/rivals.py` ran, with Stable-Baselines3.
 """
 
 import argparse
@@ -29,6 +29,7 @@ NO_MODEL = [
 ]
 MODEL_BASED = [f"--model.relabel.init_args.{setting}" for setting in ("ratio=0.8", "steps=5", "noise=0.2")]
 ONE_EVALUATION_A_HUNDRED_STEPS = ["--data.episodes_per_epoch=1"]
+MOST_STEPS = 4000  # of the figure
 COMPARED = "mher_plus", "her_plus", "mher", "sb3_ddpg", "sb3_sac", "sb3_tqc"
 METHODS = {  # name: config overlays, and settings
     "mher_plus": (["mher_plus"], []),
@@ -74,25 +75,23 @@ def fit(task: str, method: str, seed: int, options: argparse.Namespace) -> None:
     print(f"{options.name} {method} seed {seed}: {'done' if code == 0 else 'failed, see fit.log'}", flush=True)
 
 
-def draw(x: str) -> Figure:
-    """Draw all that learned on the tasks of `mher_plus` by a column of the curves, as far as it did itself."""
-    points: dict[tuple[str, str], dict[str, list[tuple[float, float]]]] = {}
+def draw() -> Figure:
+    """Draw what learned on the tasks of `mher_plus`, by environment steps."""
+    points: dict[tuple[str, str], dict[str, list[tuple[int, float]]]] = {}
     for folder in ("points", "robots", "methods", "plus", "rivals"):
         path, before = RESULTS.parent / folder / "curves.csv", set(points)
         for row in csv.DictReader(path.open()) if path.exists() else []:
             if row["algorithm"] in COMPARED and (row["task"], row["algorithm"]) not in before:
                 curve = points.setdefault((row["task"], row["algorithm"]), {}).setdefault(row["seed"], [])
-                curve.append((float(row[x]), float(row["success_rate"])))
+                curve.append((int(row["env_steps"]), float(row["success_rate"])))
     tasks: dict[str, dict[str, Curve]] = {}
-    for (task, algorithm), curves in points.items():
+    for (task, algorithm), curves in sorted(points.items()):
         if (task, "mher_plus") in points:
-            last = max(curve[-1][0] for curve in points[task, "mher_plus"].values())
-            values = np.array(list(curves.values()))  # [seed, E, 2]
-            at = np.median(values[..., 0], axis=0)
-            tasks.setdefault(task, {})[algorithm] = at[at <= last], values[:, at <= last, 1]
+            values = np.array([[point for point in curve if point[0] <= MOST_STEPS] for curve in curves.values()])
+            tasks.setdefault(task, {})[algorithm] = values[0, :, 0], values[..., 1]  # [E], [seed, E]
     figure = draw_curves(tasks, [100])
     for panel in figure.axes:
-        panel.set_xlabel({"env_steps": "environment steps", "wall_s": "seconds, start-up and evaluations included"}[x])
+        panel.set_xlabel("environment steps")
     return figure
 
 
@@ -113,8 +112,7 @@ def main() -> None:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda job: fit(*job), jobs))
     report([RUNS], RESULTS)
-    for x in ("env_steps", "wall_s"):
-        draw(x).savefig(RESULTS / f"compared_{x}.png", dpi=150)
+    draw().savefig(RESULTS / "compared.png", dpi=150)
 
 
 if __name__ == "__main__":
