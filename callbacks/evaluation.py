@@ -10,6 +10,7 @@ from mher_pl.data import data_of
 from mher_pl.envs import make_vec
 from mher_pl.errors import require, require_int
 from mher_pl.evaluate import Episodes, rollout, wilson_interval
+from mher_pl.storage.metrics import ENDED
 from mher_pl.streams import Stream, stream_seeds
 
 SHARES = "eval/success_rate", "eval/success_any"  # metrics that are shares of the episodes
@@ -78,7 +79,7 @@ class Evaluation(Callback):
         """Note that the curve is whole: a run that ends by itself before `max_epochs` is no interrupted one."""
         data = data_of(trainer)
         if data.table is not None:
-            data.table.add(trainer.current_epoch, data.env_steps, {"ended": trainer.current_epoch})
+            data.table.add(trainer.current_epoch, data.env_steps, {ENDED: trainer.current_epoch})
 
     def evaluate(self, trainer: Trainer, pl_module: Agent) -> Episodes:
         """Run the episodes, or this worker's share of them."""

@@ -32,9 +32,16 @@ SMALL_CRITIC = ["--model.init_args.critic.init_args.hidden_sizes=[16]", "--data.
 
 def tiny(method: str) -> dict[str, object]:
     """Settings of a run of less than a second."""
-    networks = [] if method == "gcsl" else ["critic"] if "dynamics: null" in METHODS[method] else ["critic", "dynamics"]
+    networks = ["critic", "dynamics"]
+    if method == "gcsl" or method.startswith("plangan"):
+        networks.remove("critic")
+    if method == "gcsl" or "dynamics: null" in METHODS[method]:
+        networks.remove("dynamics")
     settings = {f"model.init_args.{network}.init_args.hidden_sizes": "[8]" for network in networks}
-    if "weight_decay" in METHODS[method]:  # of each layer
+    if method.startswith("plangan"):
+        settings |= {f"model.init_args.planner.init_args.{key}": 3 for key in ("copies", "steps")}
+        settings |= {"warmup.updates": 2, "data.batch_size": 48, "trainer.check_val_every_n_epoch": 1}
+    elif "weight_decay" in METHODS[method]:  # of each layer
         settings["model.init_args.dynamics.init_args.weight_decay"] = "[0.0, 0.0]"
     return TINY | settings
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from mher_pl.errors import UserError
-from mher_pl.storage.metrics import METRICS_FILE, Metric, read_metrics
+from mher_pl.storage.metrics import ENDED, METRICS_FILE, Metric, read_metrics
 from mher_pl.storage.settings import flatten
 
 CONFIG_FILE = "config.yaml"
@@ -135,7 +135,7 @@ def _curve(metrics: list[Metric], trainer: dict[str, Any]) -> list[CurvePoint]:
     curve = [points[epoch] for epoch in sorted(points)]
     max_epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch") or 1
     max_epochs = max_epochs if isinstance(max_epochs, int) else -1
-    last, ended = curve[-1].epoch, metrics[-1].metric == "ended"
+    last, ended = curve[-1].epoch, metrics[-1].metric == ENDED
     if not ended and not 0 < max_epochs - max_epochs % every <= last:
         raise IncompleteRun(f"is unfinished: {last} of {max_epochs if max_epochs > 0 else 'any number of'} epochs")
     missing = sorted(set(range(every, last + 1, every)) - points.keys())

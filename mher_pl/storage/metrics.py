@@ -11,6 +11,7 @@ from typing import NamedTuple
 from mher_pl.errors import UserError
 
 METRICS_FILE = "metrics.csv"
+ENDED = "ended"  # the last line's metric where a run ended by itself
 
 
 class Metric(NamedTuple):
@@ -60,8 +61,9 @@ class MetricsTable:
             _sync(self.path)
 
     def _begin(self) -> None:
-        """Begin the table, or drop what an interrupted run wrote after its checkpoint."""
-        kept = [line for line in read_metrics(self.path.parent) if line.env_steps <= self.env_steps]
+        """Begin the table, or drop what a run that goes on wrote after its checkpoint, and that it had ended."""
+        lines = read_metrics(self.path.parent)
+        kept = [line for line in lines if line.env_steps <= self.env_steps and line.metric != ENDED]
         staged = self.path.with_name(f".{METRICS_FILE}.part")
         _write(staged, "w", kept)
         _sync(staged)

@@ -123,6 +123,7 @@ def test_memory_that_runs_out_is_one_line_and_the_run_goes_on_from_its_last_chec
 
 
 def test_a_terminal_that_closes_ends_the_run_saved(tmp_path, capsys):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where these tests run under nohup
     assert fit(tmp_path, *failing("hangup"), epochs=3) == 128 + signal.SIGHUP
     assert "interrupted by SIGHUP after 400 env steps; saved in " in one_line(capsys)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from trained_runs import fit, run_folder
 
-from mher_pl.storage.metrics import read_metrics
+from mher_pl.storage.metrics import ENDED, read_metrics
 from tests.events import scalars
 
 
@@ -23,7 +23,7 @@ def test_the_runs_own_table_holds_all_that_tensorboard_shows(tmp_path):
     run = run_folder(tmp_path)
     logged = scalars(run)
     *lines, last = read_metrics(run)
-    assert last.metric == "ended", "the table alone says so"
+    assert last.metric == ENDED, "the table alone says so"
     assert {line.metric for line in lines} == logged.keys() - {"epoch"}
     for line in lines:
         assert line.value == pytest.approx(logged[line.metric][line.env_steps], rel=1e-6)
