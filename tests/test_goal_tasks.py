@@ -40,7 +40,12 @@ def tiny(method: str) -> dict[str, object]:
     settings = {f"model.init_args.{network}.init_args.hidden_sizes": "[8]" for network in networks}
     if method.startswith("plangan"):
         settings |= {f"model.init_args.planner.init_args.{key}": 3 for key in ("copies", "steps")}
-        settings |= {"warmup.updates": 2, "data.batch_size": 48, "trainer.check_val_every_n_epoch": 1}
+        settings |= {
+            "warmup.updates": 2,
+            "data.batch_size": 48,
+            "warmup.batch_size": 48,
+            "trainer.check_val_every_n_epoch": 1,
+        }
     elif "weight_decay" in METHODS[method]:  # of each layer
         settings["model.init_args.dynamics.init_args.weight_decay"] = "[0.0, 0.0]"
     return TINY | settings
