@@ -2,6 +2,7 @@
 
 from mher_pl.callbacks.checkpoint import RunCheckpoint
 from mher_pl.callbacks.evaluation import Evaluation
+from mher_pl.callbacks.goal_map import GoalMap
 from mher_pl.callbacks.interruption import Interruption, SavedInterruption, ended_by_signals
 from mher_pl.callbacks.model_warmup import ModelWarmup
 from mher_pl.callbacks.progress import Progress
@@ -12,6 +13,7 @@ from mher_pl.callbacks.video import Video
 
 __all__ = [
     "Evaluation",
+    "GoalMap",
     "Interruption",
     "ModelWarmup",
     "Progress",

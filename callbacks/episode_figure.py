@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mher_pl.callbacks.goal_picture import MARGIN, plane
+from mher_pl.callbacks.goal_picture import MARGIN, coordinates
 
 
 class EpisodeFigure:
@@ -36,7 +36,9 @@ class EpisodeFigure:
         if relabelled is not None:
             curves.append((relabelled, "o", {"color": "gold", "markersize": 4, "label": "relabelled"}))
         curves.append((desired, "*", {"color": "tab:red", "markersize": 12, "label": "desired"}))
-        self._curves = [(plane(goals), axes.plot([], [], style, **look)[0]) for goals, style, look in curves]
+        self._curves = [
+            (coordinates(goals)[:, :2], axes.plot([], [], style, **look)[0]) for goals, style, look in curves
+        ]
         points = np.concatenate([points for points, _ in self._curves])
         low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
         middle, half = (low + high) / 2, (0.5 + MARGIN) * max(*(high - low), 1e-6)

@@ -32,6 +32,7 @@ class Evaluation(Callback):
         require_int("evaluation.episodes", episodes, 1)
         self.episodes = episodes
         self.envs: gym.vector.VectorEnv | None = None
+        self.outcome: Episodes  # of the last evaluation
 
     def setup(self, trainer: Trainer, pl_module: Agent, stage: str) -> None:
         """Refuse fewer episodes than workers.
@@ -52,7 +53,7 @@ class Evaluation(Callback):
         """Evaluate, and log in `fit` or print a table in `validate` and `test`."""
         if trainer.sanity_checking:  # before training there is nothing to tell
             return
-        outcome = self.evaluate(trainer, pl_module)
+        outcome = self.outcome = self.evaluate(trainer, pl_module)
         metrics = outcome.means()
         value = pl_module.value(outcome.observations, outcome.desired_goals, outcome.actions)
         if value is not None:

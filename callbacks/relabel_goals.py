@@ -4,12 +4,12 @@ from typing import Any
 
 import torch
 from lightning import Callback, Trainer
-from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
 from tensordict import TensorDict
 from torch import Tensor
 
 from mher_pl.agent import Agent
-from mher_pl.callbacks.goal_picture import GoalPicture
+from mher_pl.callbacks.goal_picture import draw_goals
+from mher_pl.callbacks.picture import log_picture
 from mher_pl.data import data_of
 from mher_pl.errors import require_int
 
@@ -24,15 +24,6 @@ class RelabelGoalLogger(Callback):
     def __init__(self, every_n_epochs: int) -> None:
         require_int("relabel_goals.every_n_epochs", every_n_epochs, 0)
         self.every_n_epochs = every_n_epochs
-
-    def on_train_start(self, trainer: Trainer, pl_module: Agent) -> None:
-        """Prepare the pictures, with room for all goals of the warm-up."""
-        if self.every_n_epochs:
-            self.picture = GoalPicture()
-            episodes = data_of(trainer).replay.episodes
-            if len(episodes) > 0:
-                for key in ("achieved_goal", "desired_goal"):
-                    self.picture.include(episodes[key].flatten(0, 1))
 
     def on_train_batch_end(
         self,
@@ -54,14 +45,8 @@ class RelabelGoalLogger(Callback):
             # A generator of its own: looking at the run must not change it.
             generator = torch.Generator(pl_module.device).manual_seed(data.env_steps)
             batch = data.replay.last_episode(torch.Generator().manual_seed(data.env_steps)).to(pl_module.device)
-            image = self.picture.draw(batch, pl_module.relabel(batch, pl_module, generator))
-            for logger in trainer.loggers:
-                if isinstance(logger, TensorBoardLogger):
-                    logger.experiment.add_image("relabel/goals", image, data.env_steps, dataformats="HWC")
-                elif isinstance(logger, WandbLogger):
-                    logger.log_image("relabel/goals", [image], data.env_steps)
-                elif isinstance(logger, MLFlowLogger):
-                    logger.experiment.log_image(logger.run_id, image, key="relabel/goals", step=data.env_steps)
+            figure = draw_goals(batch, pl_module.relabel(batch, pl_module, generator))
+            log_picture(trainer, "relabel/goals", figure, data.env_steps)
 
 
 def mean_distance(batches: list[TensorDict]) -> Tensor:

@@ -20,7 +20,8 @@ class Episodes:
 
     `success`: the goal is reached at the step that ended the episode; `success_any`: at any step; `episode_return`:
     undiscounted sum of rewards; `final_distance`: between achieved and desired goal at the last step; `observations`
-    [S, obs] and `desired_goals` [S, goal]: what the policy saw in all S steps; `actions` [S, action]: what it did.
+    [S, obs] and `desired_goals` [S, goal]: what the policy saw in all S steps, the first N of which are those that
+    began the episodes; `actions` [S, action]: what it did.
     """
 
     success: np.ndarray

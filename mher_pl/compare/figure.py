@@ -45,19 +45,24 @@ STYLES = {
 }
 SPARE_STYLES = [(colour, DOTTED) for colour in (VERMILLION, BLUE, GREEN, ORANGE, PURPLE, BLACK, SKY)]
 
-Curve = tuple[Sequence[int], np.ndarray]  # epochs [E], success rates [seed, E]
+X_LABELS = {"epoch": "epoch", "env_steps": "environment steps of training", "wall_s": "seconds, median over seeds"}
+
+Curve = tuple[Sequence[float] | np.ndarray, np.ndarray]  # places on the x-axis [E], success rates [seed, E]
 
 
-def draw_curves(tasks: Mapping[str, Mapping[str, Curve]], episodes: Sequence[int]) -> Figure:
+def draw_curves(
+    tasks: Mapping[str, Mapping[str, Curve]], episodes: Sequence[int], x_label: str = X_LABELS["epoch"]
+) -> Figure:
     """Draw every algorithm's curve on every task.
 
     Args:
-        tasks: by task and then algorithm, its epochs [E] and success rates [seed, E].
+        tasks: by task and then algorithm, its places on the x-axis [E] and success rates [seed, E].
         episodes: of an evaluation, in ascending order where runs differ.
+        x_label: what the x-axis is.
     """
     algorithms = list(dict.fromkeys(name for curves in tasks.values() for name in curves))
     known = [name for name in STYLES if name in algorithms]
-    others = sorted(set(algorithms) - set(known))
+    others = [name for name in algorithms if name not in STYLES]
     styles = STYLES | {name: SPARE_STYLES[index % len(SPARE_STYLES)] for index, name in enumerate(others)}
 
     columns = min(len(tasks), 3)
@@ -66,15 +71,15 @@ def draw_curves(tasks: Mapping[str, Mapping[str, Curve]], episodes: Sequence[int
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for panel, (task, curves) in zip(axes.flat, tasks.items(), strict=False):
         for algorithm in [name for name in reversed([*known, *others]) if name in curves]:  # the first lies on top
-            epochs, rates = curves[algorithm]
+            places, rates = curves[algorithm]
             low, median, high = np.percentile(rates, [25, 50, 75], axis=0)  # [E] each
             colour, line = styles[algorithm]
             width = 2.4 if algorithm == "mher" else 1.5
-            marker = "o" if len(epochs) == 1 else None  # a line needs two points
-            panel.fill_between(epochs, low, high, color=colour, alpha=0.13, linewidth=0)
-            panel.plot(epochs, median, color=colour, linestyle=line, linewidth=width, marker=marker, label=algorithm)
-        panel.set(title=task, xlabel="epoch", ylim=(-0.02, 1.02), xlim=_limits(curves))
-        panel.xaxis.get_major_locator().set_params(integer=True)
+            marker = "o" if len(places) == 1 else None  # a line needs two points
+            panel.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0)
+            panel.plot(places, median, color=colour, linestyle=line, linewidth=width, marker=marker, label=algorithm)
+        panel.set(title=task, xlabel=x_label, ylim=(-0.02, 1.02), xlim=_limits(curves))
+        panel.xaxis.get_major_locator().set_params(integer=True, nbins=6)
         panel.grid(alpha=0.25, linewidth=0.6)
         panel.spines[["top", "right"]].set_visible(False)
     for panel in axes[:, 0]:
@@ -107,5 +112,5 @@ def _range(numbers: Sequence[int]) -> str:
 
 
 def _limits(curves: Mapping[str, Curve]) -> tuple[float, float]:
-    last = max(epochs[-1] for epochs, _ in curves.values())
-    return (1, last) if last > 1 else (0.5, 1.5)
+    first, last = min(places[0] for places, _ in curves.values()), max(places[-1] for places, _ in curves.values())
+    return (first, last) if last > first else (first - 0.5, first + 0.5)

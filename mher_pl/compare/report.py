@@ -4,15 +4,17 @@ import csv
 import math
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from mher_pl.compare.figure import STYLES, draw_curves
+from mher_pl.compare.figure import STYLES, X_LABELS, draw_curves
+from mher_pl.compare.page import make_page
 from mher_pl.compare.runs import CurvePoint, IncompleteRun, Run, find_runs, read_run
-from mher_pl.compare.statistics import Estimate
 from mher_pl.compare.summary import (
     Groups,
     ImprovementRow,
@@ -23,32 +25,48 @@ from mher_pl.compare.summary import (
     summarise,
     summarise_tasks,
 )
-from mher_pl.errors import OneLineParser, UserError
+from mher_pl.compare.tables import as_text, make_tables
+from mher_pl.errors import OneLineParser, UserError, require
 from mher_pl.storage.folder import local_path
 
 TASK_ORDER = ["Point2DLarge", "Point2DFourRoom", "FetchReach", "SawyerReach", "Reacher"]  # the paper's Figure 2
 
 
-def report(paths: list[Path], out: Path) -> None:
-    """Read the runs at or below `paths`; write the figure and the tables to `out` and print the tables.
+def report(paths: list[Path], out: Path, x: str = "epoch", labels: Sequence[str] = ()) -> None:
+    """Read the runs at or below `paths`; write page, figure and tables to `out` and print the tables.
 
     Every run that is left out is named on the error stream, with the reason.
 
+    Args:
+        paths: folders of runs, or folders that hold some.
+        out: where to write.
+        x: what the figure's curves are drawn against, one of `X_LABELS`.
+        labels: for each of `paths`, what the method of its runs is called here; none keeps their names.
+
     Raises:
-        UserError: no run can be used, or `out` cannot be written.
+        UserError: no run can be used, `out` cannot be written, or the labels or `x` do not fit the runs.
     """
-    runs = _read_runs(paths)
+    if labels:
+        require(len(labels) == len(paths), "--label", " ".join(labels), f"{len(paths)} names, one for each RUN")
+    runs = _read_runs(paths, labels)
     if not runs:
         raise UserError(f"RUN is {' '.join(map(str, paths))}; allowed: folders with at least one finished run")
-    groups = _group(runs)
+    order = [*labels, *STYLES]
+    groups = _group(runs, order)
     summary = [summarise(task, algorithm, members) for (task, algorithm), members in groups.items()]
     overall = summarise_tasks(groups)
-    improvement = compare(groups)
+    improvement = compare(groups, order)
+    tables = make_tables(summary, overall, improvement)
+    figure = _draw(groups, x)
     try:
         written = _write(out, groups, summary, overall, improvement)
+        figure.savefig(out / "curves.png", dpi=150)
+        page = make_page((out / "curves.png").read_bytes(), tables, groups)
+        (out / "report.html").write_text(page, encoding="utf-8")
     except OSError as error:
         raise UserError(f"--out is {out} ({error}); allowed: a folder, new or existing, that can be written") from None
-    _print_tables(summary, overall, improvement)
+    for table in tables:
+        print(f"\n{as_text(table)}")
     print(f"\n{len(runs)} {'run' if len(runs) == 1 else 'runs'} in {', '.join(map(str, written))}")
 
 
@@ -59,7 +77,7 @@ def _write(
     overall: list[OverallRow],
     improvement: list[ImprovementRow],
 ) -> list[Path]:
-    """Write the tables and the figure and return their paths."""
+    """Write the tables, and return the paths of all that a report consists of."""
     out.mkdir(parents=True, exist_ok=True)
     curves = [
         (task, algorithm, run.seed, point.epoch, point.env_steps, f"{point.success_rate:.6g}", f"{point.wall_s:.3f}")
@@ -69,7 +87,7 @@ def _write(
     ]
     _write_csv(out / "curves.csv", ("task", "algorithm", "seed", *CurvePoint._fields), curves)
     _write_csv(out / "summary.csv", SummaryRow._fields, summary)
-    written = [out / "curves.csv", out / "curves.png", out / "summary.csv"]
+    written = [out / "report.html", out / "curves.csv", out / "curves.png", out / "summary.csv"]
     for name, fields, rows in (
         ("overall.csv", OverallRow._fields, overall),
         ("improvement.csv", ImprovementRow._fields, improvement),
@@ -77,32 +95,36 @@ def _write(
         if rows:
             _write_csv(out / name, fields, rows)
             written.append(out / name)
-    _draw(groups, out / "curves.png")
     return written
 
 
-def _read_runs(paths: list[Path]) -> list[Run]:
+def _read_runs(paths: list[Path], labels: Sequence[str]) -> list[Run]:
     runs = []
-    for folder in find_runs(paths):
+    for folder, path in find_runs(paths).items():
         try:
-            runs.append(read_run(folder))
+            run = read_run(folder)
         except IncompleteRun as reason:
             _print_error(f"left out: {folder} {reason}")
+            continue
+        runs.append(replace(run, algorithm=labels[paths.index(path)]) if labels else run)
     return runs
 
 
-def _group(runs: list[Run]) -> Groups:
+def _group(runs: list[Run], order: list[str]) -> Groups:
     """Sort the runs into groups that may be averaged; name and drop the ones that may not, from `runs` too."""
     newest: dict[tuple[str, str, int], Run] = {}
     for run in sorted(runs, key=lambda run: run.ended):
         key = (run.task, run.algorithm, run.seed)
         if key in newest:
             older = newest[key].folder
-            _print_error(f"left out: {older} is an older run of the same task, algorithm and seed as {run.folder}")
+            _print_error(
+                f"left out: {older} is an older run of the same task, algorithm and seed as {run.folder}; --label "
+                "tells them apart"
+            )
         newest[key] = run
 
     groups: Groups = defaultdict(list)
-    for key in sorted(newest, key=lambda key: (rank(key[0], TASK_ORDER), rank(key[1], list(STYLES)), key[2])):
+    for key in sorted(newest, key=lambda key: (rank(key[0], TASK_ORDER), rank(key[1], order), key[2])):
         groups[key[:2]].append(newest[key])
     for (task, algorithm), members in groups.items():
         counts = Counter(tuple(point.epoch for point in run.curve) for run in members)
@@ -140,76 +162,17 @@ def _cell(value: object) -> object:
     return value
 
 
-def _draw(groups: Groups, path: Path) -> None:
+def _draw(groups: Groups, x: str) -> Figure:
+    """Draw the curves against `x`; where seeds differ in it, against its median over them."""
     tasks: dict[str, dict] = defaultdict(dict)
     for (task, algorithm), members in groups.items():
+        places = np.median([[getattr(point, x) for point in run.curve] for run in members], axis=0)  # [E]
+        if not np.isfinite(places).all():
+            raise UserError(f"--x is {x}, which runs of {algorithm} on {task} do not record; allowed: epoch, env_steps")
         rates = np.array([[point.success_rate for point in run.curve] for run in members])  # [seed, E]
-        tasks[task][algorithm] = ([point.epoch for point in members[0].curve], rates)
-    draw_curves(tasks, sorted({run.episodes for members in groups.values() for run in members})).savefig(path, dpi=150)
-
-
-def _print_tables(summary: list[SummaryRow], overall: list[OverallRow], improvement: list[ImprovementRow]) -> None:
-    header = ("algorithm", "seeds", "episodes", "median", "IQM [95 % interval]", "area", "steps to 95 %")
-    for task in dict.fromkeys(row.task for row in summary):
-        rows: list[tuple[str, ...]] = [
-            (
-                row.algorithm,
-                str(row.seeds),
-                str(row.episodes),
-                f"{row.median_final_success:.3f}",
-                _interval(Estimate(row.iqm_final_success, row.iqm_low, row.iqm_high)),
-                f"{row.area_under_curve:.3f}",
-                f"{_steps(row.env_steps_to_95)} ({row.seeds_reaching_95}/{row.seeds})",
-            )
-            for row in summary
-            if row.task == task
-        ]
-        print(f"\n{task}: success rate after the last epoch\n{_table(header, rows)}")
-    if overall:
-        rows = [
-            (
-                row.algorithm,
-                str(row.runs),
-                str(row.episodes),
-                _interval(Estimate(row.iqm_final_success, row.iqm_low, row.iqm_high)),
-            )
-            for row in overall
-        ]
-        print(f"\nAll {overall[0].tasks} tasks, bootstrapped within tasks")
-        print(_table(("algorithm", "runs", "episodes", "IQM [95 % interval]"), rows))
-    first = improvement[0].algorithm if improvement else ""
-    rows = [
-        (
-            row.other,
-            str(row.tasks),
-            f"{row.runs} : {row.other_runs}",
-            str(row.episodes),
-            _interval(Estimate(row.probability, row.low, row.high)),
-        )
-        for row in improvement
-        if row.algorithm == first
-    ]
-    if rows:
-        print(f"\nHow probably a run of {first} ends above one of another algorithm on the same task; a tie is a half")
-        print(_table(("algorithm", "tasks", "runs", "episodes", "probability [95 % interval]"), rows))
-
-
-def _interval(estimate: Estimate) -> str:
-    if math.isnan(estimate.low):
-        return f"{estimate.value:.3f} [one seed]"
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-
-
-def _steps(value: float) -> str:
-    return f"{value:.0f}" if math.isfinite(value) else "-"
-
-
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = [header, *rows]
-    return "\n".join(
-        "  " + "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines
-    )
+        tasks[task][algorithm] = (places, rates)
+    episodes = sorted({run.episodes for members in groups.values() for run in members})
+    return draw_curves(tasks, episodes, X_LABELS[x])
 
 
 def _print_error(line: str) -> None:
@@ -229,8 +192,16 @@ def main(argv: list[str]) -> int:
         required=True,
         type=partial(local_path, setting="--out"),
         metavar="DIR",
-        help="folder of the tables and the figure",
+        help="folder of the page, the figure and the tables",
+    )
+    parser.add_argument("--x", choices=X_LABELS, default="epoch", help="what curves are drawn against (default: epoch)")
+    parser.add_argument(
+        "--label",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="for each RUN, what its method is called here: tells two settings of one method apart",
     )
     arguments = parser.parse_args(argv)
-    report(arguments.runs, arguments.out)
+    report(arguments.runs, arguments.out, arguments.x, arguments.label)
     return 0

@@ -44,24 +44,24 @@ class Run:
     ended: float  # Unix time of its last evaluation
 
 
-def find_runs(paths: list[Path]) -> list[Path]:
-    """Return the folders at or below `paths` that hold a configuration or a table of metrics, each once.
+def find_runs(paths: list[Path]) -> dict[Path, Path]:
+    """Return the folders that hold a configuration or a table of metrics, each once, and by which of `paths`.
 
     A run's own subfolders belong to the run and are not searched.
 
     Raises:
         UserError: one of `paths` is not a folder.
     """
-    found: dict[Path, Path] = {}
+    found: dict[Path, tuple[Path, Path]] = {}
     for path in paths:
         if not path.is_dir():
             raise UserError(f"RUN is {path}; allowed: an existing folder that is a run or contains runs")
         for folder, subfolders, files in walk(path):
             subfolders.sort()
             if CONFIG_FILE in files or METRICS_FILE in files:
-                found.setdefault(Path(folder).resolve(), Path(folder))
+                found.setdefault(Path(folder).resolve(), (Path(folder), path))
                 subfolders.clear()
-    return list(found.values())
+    return dict(found.values())
 
 
 def read_run(folder: Path) -> Run:

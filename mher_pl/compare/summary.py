@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mher_pl.compare.figure import STYLES
 from mher_pl.compare.runs import Run
 from mher_pl.compare.statistics import (
     area_under_curve,
@@ -96,9 +95,9 @@ def summarise_tasks(groups: Groups) -> list[OverallRow]:
     return rows
 
 
-def compare(groups: Groups) -> list[ImprovementRow]:
-    """Compare every two algorithms over the tasks on which both have runs."""
-    algorithms = sorted({algorithm for _, algorithm in groups}, key=lambda name: rank(name, list(STYLES)))
+def compare(groups: Groups, order: list[str]) -> list[ImprovementRow]:
+    """Compare every two algorithms, those of `order` first, over the tasks on which both have runs."""
+    algorithms = sorted({algorithm for _, algorithm in groups}, key=lambda name: rank(name, order))
     rows = []
     for algorithm, other in combinations(algorithms, 2):
         pairs = [

@@ -23,6 +23,7 @@ from torch.utils.tensorboard.summary import hparams
 from mher_pl.agent import Agent
 from mher_pl.callbacks import (
     Evaluation,
+    GoalMap,
     Interruption,
     ModelWarmup,
     Progress,
@@ -124,6 +125,7 @@ class MherCLI(LightningCLI):
         parser.add_lightning_class_args(ModelWarmup, "warmup")
         parser.add_lightning_class_args(Evaluation, "evaluation")
         parser.add_lightning_class_args(RelabelGoalLogger, "relabel_goals")
+        parser.add_lightning_class_args(GoalMap, "goal_map")
         parser.set_defaults({"model": "mher_pl.mher.MHER"})
         parser.link_arguments("data.task", "model.init_args.task", apply_on="instantiate")
         parser.link_arguments("seed_everything", "model.init_args.seed")

@@ -11,7 +11,7 @@ from typing import Any
 import docstring_parser
 from lightning import Trainer
 
-from mher_pl.callbacks import Evaluation, ModelWarmup, RelabelGoalLogger
+from mher_pl.callbacks import Evaluation, GoalMap, ModelWarmup, RelabelGoalLogger
 from mher_pl.data import GoalDataModule
 from mher_pl.storage.settings import as_text
 
@@ -20,6 +20,7 @@ SECTIONS = {
     "warmup": ModelWarmup,
     "evaluation": Evaluation,
     "relabel_goals": RelabelGoalLogger,
+    "goal_map": GoalMap,
     "trainer": Trainer,
 }
 TOP = {

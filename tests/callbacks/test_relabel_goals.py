@@ -1,7 +1,7 @@
 import torch
 from tensordict import TensorDict
 
-from mher_pl.callbacks.relabel_goals import RelabelGoalLogger, mean_distance
+from mher_pl.callbacks.relabel_goals import mean_distance
 from tests.events import events, scalars
 
 
@@ -26,15 +26,6 @@ def test_distance_and_picture_are_logged(build):
     assert list(distances) == [300, 400, 500, 600]
     assert min(distances.values()) > 0.0
     assert [image.step for image in events(cli.trainer.log_dir).Images("relabel/goals")] == [400, 600]
-
-
-def test_the_pictures_have_room_for_the_goals_of_the_warm_up(build):
-    cli = build("point2d", **{"relabel_goals.every_n_epochs": 1, "warmup.episodes": 3})
-    cli.trainer.fit(cli.model, cli.datamodule)
-    (logger,) = (callback for callback in cli.trainer.callbacks if isinstance(callback, RelabelGoalLogger))
-    goals = cli.datamodule.replay.episodes["achieved_goal"][:3].flatten(0, 1).numpy()
-    assert (goals >= logger.picture.low).all()
-    assert (goals <= logger.picture.high).all()
 
 
 def test_goals_for_the_imitation_alone_count_too(build):

@@ -8,12 +8,13 @@ import pytest
 from fake_runs import START, write_config, write_metrics, write_run
 from matplotlib.image import imread
 
+from mher_pl.compare.figure import draw_curves
 from mher_pl.compare.report import main
 from mher_pl.errors import UserError
 
 
-def report(*runs, out):
-    return main([*map(str, runs), "--out", str(out)])
+def report(*runs, out, options=()):
+    return main([*map(str, runs), "--out", str(out), *options])
 
 
 def table(path):
@@ -108,6 +109,66 @@ def test_the_figure_is_an_image_with_a_panel_per_task(tmp_path):
     assert width > 1.9 * height
 
 
+def drawn(monkeypatch) -> list:
+    """Return the list into which the next reports put what they draw: tasks, and what the x-axis is."""
+    calls = []
+
+    def keep(tasks, episodes, x_label):
+        calls.append((tasks, x_label))
+        return draw_curves(tasks, episodes, x_label)
+
+    monkeypatch.setattr("mher_pl.compare.report.draw_curves", keep)
+    return calls
+
+
+def test_the_figure_is_drawn_against_what_was_asked_for_the_median_over_seeds(tmp_path, monkeypatch):
+    for seed, seconds in enumerate([5.0, 10.0, 30.0]):
+        write_config(tmp_path / f"runs/{seed}", seed=seed, max_epochs=2)
+        write_metrics(tmp_path / f"runs/{seed}", [0.5, 1.0], seconds_per_epoch=seconds)
+    calls = drawn(monkeypatch)
+    for x in ("epoch", "env_steps", "wall_s"):
+        report(tmp_path / "runs", out=tmp_path / "out", options=["--x", x])
+    places = [tasks["Point2DLarge-v1"]["mher"][0].tolist() for tasks, _ in calls]
+    assert places == [[1, 2], [2100, 2200], [10, 20]]
+    assert [label.split(",")[0] for _, label in calls] == ["epoch", "environment steps of training", "seconds"]
+
+
+def test_seconds_that_no_run_recorded_are_refused(tmp_path):
+    write_run(tmp_path / "runs", [0.5])
+    table = tmp_path / "runs/metrics.csv"
+    table.write_text(table.read_text().replace("time/wall", "time/other"))
+    with pytest.raises(UserError, match="--x is wall_s, which runs of mher on Point2DLarge-v1 do not record; allowed"):
+        report(tmp_path / "runs", out=tmp_path / "out", options=["--x", "wall_s"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_set_two_settings_of_one_method_side_by_side_in_their_order(tmp_path, capsys):
+    for seed in range(2):
+        write_run(tmp_path / f"new/{seed}", [1.0], seed=seed, model={"discount": 0.9})
+        write_run(tmp_path / f"old/{seed}", [0.5], seed=seed, model={"discount": 0.99}, start=START + 100)
+    report(tmp_path / "old", tmp_path / "new", out=tmp_path, options=["--label", "g = 0.99", "g = 0.9"])
+    assert capsys.readouterr().err == "", "none is left out"
+    assert [(row["algorithm"], row["seeds"]) for row in table(tmp_path / "summary.csv")] == [
+        ("g = 0.99", "2"),
+        ("g = 0.9", "2"),
+    ]
+    (row,) = table(tmp_path / "improvement.csv")
+    assert (row["algorithm"], row["other"], row["probability"]) == ("g = 0.99", "g = 0.9", "0")
+
+
+def test_a_run_below_two_paths_has_the_label_of_the_first(tmp_path):
+    write_run(tmp_path / "runs/a", [1.0])
+    write_run(tmp_path / "runs/b", [0.5])
+    report(tmp_path / "runs/a", tmp_path / "runs", out=tmp_path, options=["--label", "one", "rest"])
+    assert [row["algorithm"] for row in table(tmp_path / "summary.csv")] == ["one", "rest"]
+
+
+def test_labels_are_as_many_as_paths(tmp_path):
+    write_run(tmp_path / "runs", [0.5])
+    with pytest.raises(UserError, match="--label is 'a b'; allowed: 1 names, one for each RUN"):
+        report(tmp_path / "runs", out=tmp_path, options=["--label", "a", "b"])
+
+
 def test_broken_and_unfinished_runs_are_named_and_never_averaged_in(tmp_path, capsys):
     for seed in range(3):
         write_run(tmp_path / f"runs/seed_{seed}", [0.5, 1.0], seed=seed)
@@ -169,6 +230,7 @@ def test_no_usable_run_is_the_users_mistake(tmp_path):
         (lambda out: out.write_text(""), "File exists"),
         (lambda out: (out / "summary.csv").mkdir(parents=True), "Is a directory"),
         (lambda out: (out / "curves.png").mkdir(parents=True), "Is a directory"),
+        (lambda out: (out / "report.html").mkdir(parents=True), "Is a directory"),
     ],
 )
 def test_an_out_that_cannot_be_written_is_one_line(tmp_path, capsys, obstacle, reason):

@@ -1,0 +1,114 @@
+"""Maps of the goal space: which goals are reached, and which the critic thinks near."""
+
+from itertools import combinations
+from typing import Any, cast
+
+import matplotlib
+import numpy as np
+import torch
+from lightning import Callback, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from mher_pl.agent import Agent
+from mher_pl.callbacks.evaluation import Evaluation
+from mher_pl.callbacks.picture import log_picture
+from mher_pl.data import data_of
+from mher_pl.errors import require_int
+from mher_pl.evaluate import Episodes
+
+CELLS = 24  # of a map, along each side
+STARTS = 20  # states that the critic's values are means over
+BANDWIDTH = 0.06  # standard deviation of the weights of a cell's neighbours, as a share of a side
+
+
+class GoalMap(Callback):
+    """Draw success and Q over the goals of an evaluation, which shows where a task is not yet learned.
+
+    The episodes are the evaluation's own: each dot is a goal, blue if it was reached at the end, on the smoothed share
+    of those around it; Q(s, pi(s, g), g) is that of goals on a grid, a mean over the first states of the episodes.
+    Goals of three entries give a map for every two of them, with Q at the median of the third; of longer ones count the
+    first three entries that differ between episodes.
+
+    Args:
+        every_n_epochs: epochs between pictures; 0 draws none.
+    """
+
+    def __init__(self, every_n_epochs: int = 0) -> None:
+        require_int("goal_map.every_n_epochs", every_n_epochs, 0)
+        self.every_n_epochs = every_n_epochs
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Agent) -> None:
+        """Draw the evaluation that has just ended, where that is due."""
+        due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        if not due or trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking or not trainer.loggers:
+            return
+        (evaluation,) = (callback for callback in cast(Any, trainer).callbacks if isinstance(callback, Evaluation))
+        figure = draw_maps(evaluation.outcome, pl_module)
+        if figure is not None:
+            log_picture(trainer, "eval/goal_map", figure, data_of(trainer).env_steps)
+
+
+def draw_maps(episodes: Episodes, agent: Agent) -> Figure | None:
+    """Draw success and, where there is a critic, Q over every two dimensions; None where goals differ in one alone."""
+    goals = episodes.desired_goals[: len(episodes.success)]  # [N, goal]
+    low, high = goals.amin(dim=0), goals.amax(dim=0)
+    differing = torch.nonzero(high - low > 1e-6 * (1.0 + goals.abs().amax(dim=0))).flatten().tolist()
+    pairs = list(combinations(differing[:3], 2))
+    if not pairs:
+        return None
+    has_critic = agent.value(episodes.observations[:1], episodes.desired_goals[:1], episodes.actions[:1]) is not None
+    share = (torch.arange(CELLS) + 0.5) / CELLS
+    grid = low + share.unsqueeze(-1) * (high - low)  # [CELLS, goal]
+    success = torch.as_tensor(episodes.success, dtype=torch.float32)  # [N]
+    with matplotlib.rc_context({"font.size": 9}):
+        figure = Figure(figsize=(3.3 * (1 + has_critic), 2.9 * len(pairs)), dpi=100, layout="constrained")
+        rows = figure.subplots(len(pairs), 1 + has_critic, squeeze=False)
+        for panels, pair in zip(rows, pairs, strict=True):
+            x, y = grid[:, pair].unbind(dim=-1)  # [CELLS] each
+            cells = torch.cartesian_prod(y, x).flip(-1)  # [CELLS * CELLS, 2], row by row
+            places, sides = goals[:, pair], (high - low)[list(pair)]
+            _show(panels[0], smoothed(success, places / sides, cells / sides), x, y, "RdYlBu", (0.0, 1.0))
+            panels[0].scatter(*places.T, c=success, cmap="RdYlBu", vmin=0.0, vmax=1.0, s=20, edgecolors="white", lw=0.8)
+            panels[0].set_title("success")
+            if has_critic:
+                asked = goals.median(dim=0).values.repeat(len(cells), 1)  # [CELLS * CELLS, goal]
+                asked[:, pair] = cells
+                _show(
+                    panels[1], values(agent, episodes.observations[: len(goals)][:STARTS], asked), x, y, "viridis", None
+                )
+                panels[1].set_title("Q at the start")
+            for panel in panels:
+                panel.set(xlabel=f"dimension {pair[0] + 1}", ylabel=f"dimension {pair[1] + 1}", box_aspect=1)
+                panel.locator_params(nbins=4)
+    return figure
+
+
+def smoothed(success: Tensor, places: Tensor, cells: Tensor) -> Tensor:
+    """Return the mean success around each of `cells` [C, 2] of goals at `places` [N, 2]; NaN far from all of them."""
+    weights = torch.exp(-0.5 * (torch.cdist(cells, places) / BANDWIDTH) ** 2)  # [C, N]
+    total = weights.sum(dim=1)
+    return torch.where(total > np.exp(-2.0), weights @ success / total, torch.nan)
+
+
+@torch.no_grad()
+def values(agent: Agent, starts: Tensor, goals: Tensor) -> Tensor:
+    """Return Q(s, pi(s, g), g) [C] of goals [C, goal], means over starts [S, obs]."""
+    observation, goal = starts.repeat_interleave(len(goals), dim=0), goals.repeat(len(starts), 1)
+    value = agent.value(observation, goal, agent.act(observation, goal))
+    assert value is not None
+    return value.view(len(starts), len(goals)).mean(dim=0).cpu()
+
+
+def _show(
+    panel: Axes, colours: Tensor, x: Tensor, y: Tensor, colour_map: str, limits: tuple[float, float] | None
+) -> None:
+    """Draw a map of values [C] of cells whose centres have the coordinates `x` and `y` [CELLS]."""
+    mesh = panel.pcolormesh(x, y, colours.view(len(y), len(x)), cmap=colour_map, shading="nearest")
+    if limits is not None:
+        mesh.set_clim(*limits)
+    figure = panel.get_figure()
+    assert figure is not None
+    figure.colorbar(mesh, ax=panel, shrink=0.85)
