@@ -1,24 +1,17 @@
 """LightningCLI of `fit`, `validate` and `test`."""
 
-import atexit
-import os
 import re
-import shutil
 import sys
 import threading
-import traceback
-from contextlib import nullcontext, suppress
-from pathlib import Path
-from typing import Any, NoReturn, cast
+from contextlib import nullcontext
+from typing import Any, cast
 
 import yaml
-from lightning import LightningModule, Trainer, seed_everything
+from lightning import seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, Namespace, SaveConfigCallback
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, Namespace
 from lightning.pytorch.strategies import StrategyRegistry
-from torch.utils.tensorboard.summary import hparams
 
 from mher_pl.agent import Agent
 from mher_pl.callbacks import (
@@ -36,58 +29,25 @@ from mher_pl.callbacks import (
 )
 from mher_pl.data import GoalDataModule
 from mher_pl.errors import EnvironmentFailed, SeedsFailed, UserError, require, require_int
-from mher_pl.memory import free_memory, in_gigabytes, is_out_of_memory
 from mher_pl.parallel.cluster import global_rank
 from mher_pl.parallel.ddp import WorkerStrategy
 from mher_pl.parallel.seeds import SeedParallelStrategy
 from mher_pl.run import failures
+from mher_pl.run.arguments import Parser, expand_run, resolve_configs
+from mher_pl.run.hyperparameters import log_hyperparameters
 from mher_pl.run.messages import UsageError, explain, explain_class, quiet
+from mher_pl.run.output import Output, as_list
+from mher_pl.run.saved_config import SaveRunConfig, own_config
 from mher_pl.run.settings_help import describe
 from mher_pl.run.start import Start, find_start
 from mher_pl.run.trainer import RunTrainer
 from mher_pl.run.trainer_settings import about_setting, require_monitors, require_trainer_settings
-from mher_pl.storage.configs import find_config
-from mher_pl.storage.folder import (
-    RunFolders,
-    checkpoint_file,
-    config_of,
-    local_path,
-    remove_empty,
-    sole_writer,
-)
+from mher_pl.storage.folder import RunFolders, checkpoint_file, local_path
 from mher_pl.storage.metrics import MetricsTable
 from mher_pl.storage.settings import flatten
 from mher_pl.storage.writer import PlainCheckpointIO
 
-CONFIG_FOLDERS = "", "algorithms", "loggers"  # of `configs`, where names are looked for
 MOST_THREADS = 1024  # torch ends the program where it cannot start them
-SETTINGS = "seed_everything", "algorithm", "data", "model", "warmup"  # sections that decide what a run learns
-
-
-class Parser(LightningArgumentParser):
-    """A parser that raises instead of printing its usage over many lines."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise `UsageError`."""
-        raise UsageError(str(message)) from ex
-
-
-class SaveRunConfig(SaveConfigCallback):
-    """Save the resolved config in the run's folder, of training runs only."""
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save nothing yet: what is saved is what a run trains with, and it may still be refused."""
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save once the checkpoint is restored; a resumed run writes its own again."""
-        if trainer.is_global_zero:
-            self.save_config(trainer, pl_module, "fit")
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Save what repeats this run alone."""
-        # Not the logger's folder, which with the user's own logger may be any.
-        path = Path(trainer.default_root_dir) / self.config_filename
-        self.parser.save(own_config(self.config), path, skip_none=False, overwrite=True, multifile=False)
 
 
 class MherCLI(LightningCLI):
@@ -95,11 +55,10 @@ class MherCLI(LightningCLI):
 
     def __init__(self, args: list[str] | None = None, run: bool = True) -> None:
         self.command = args[0] if args else None
-        self.folder: Path | None = None  # of the run, where one is trained
-        self.made: list[Path] = []  # by this start: its folder and those around it
+        self.output: Output | None = None  # where a run is trained
         self.start = Start()
         self.changes: list[str] = []  # in the settings of a run that goes on
-        self.writes, self.built_only = False, not run
+        self.built_only = not run
         super().__init__(
             model_class=Agent,
             datamodule_class=GoalDataModule,
@@ -214,21 +173,17 @@ class MherCLI(LightningCLI):
         try:
             self.model.configure_model()  # parts that do not fit together are refused before anything is written
         except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise UserError(
-                f"model takes more memory than is free, {in_gigabytes(free_memory())}; allowed: smaller hidden_sizes, "
-                "fewer members"
-            ) from error
+            raise failures.of_networks(error) or error from error
         kwargs["plugins"] = [*as_list(config["plugins"]), PlainCheckpointIO()]
         callbacks: list[Callback] = [Timing()]
         if self.subcommand in (None, "fit"):
-            # Of data-parallel workers the first one logs and saves for all, the others only read.
-            self.writes = self.seed_parallel or global_rank(config["devices"]) == 0
             folders = self._find_folders(config)
             if not config["fast_dev_run"]:
-                self.folder = self._claim(folders)
-                kwargs |= self._output(config, self.folder) if self.writes else {"logger": False}
+                writes = self.seed_parallel or global_rank(config["devices"]) == 0
+                self.output = Output.claim(folders, self.start, writes)
+                kwargs |= self.output.trainer_arguments(config, self.start)
+                if writes:
+                    self.datamodule.table = MetricsTable(self.output.folder, self.start.env_steps)
             if self.seed_parallel:
                 seed = self.of_command(self.config).seed_everything
                 self.seed_summary = SeedSummary(folders.parent / "seeds", seed)
@@ -244,8 +199,8 @@ class MherCLI(LightningCLI):
             options.ckpt_path = str(checkpoint_file(options.ckpt_path))
         if config["enable_progress_bar"] is not False:
             callbacks.append(Progress())
-        if self.folder is not None and config["enable_checkpointing"] is not False:
-            checkpoint = RunCheckpoint(self.folder)
+        if self.output is not None and config["enable_checkpointing"] is not False:
+            checkpoint = RunCheckpoint(self.output.folder)
             callbacks += [checkpoint, SavedInterruption(checkpoint)]
         else:
             callbacks.append(Interruption())
@@ -254,7 +209,8 @@ class MherCLI(LightningCLI):
             require_monitors(kwargs["callbacks"])
             trainer = cast(RunTrainer, super().instantiate_trainer(**kwargs))
         except Exception as error:
-            remove_empty(self.made)
+            if self.output is not None:
+                self.output.remove()
             if isinstance(error, UserError):
                 raise
             raise about_setting(error, config) or UserError(
@@ -262,20 +218,6 @@ class MherCLI(LightningCLI):
             ) from error
         trainer.threads, trainer.start = self.of_command(self.config).threads, self.start
         return trainer
-
-    def _output(self, config: dict[str, Any], folder: Path) -> dict[str, Any]:
-        """Return the arguments of a trainer that writes into `folder`."""
-        atexit.register(remove_empty, self.made)  # where `load` built what was never trained
-        self.datamodule.table = MetricsTable(folder, self.start.env_steps)
-        arguments: dict[str, Any] = {"default_root_dir": str(folder)}
-        loggers = as_list(config["logger"])
-        beside = config["logger"] is None or isinstance(config["logger"], list)  # one alone is in its place
-        if beside and not any(isinstance(logger, TensorBoardLogger) for logger in loggers):
-            # What an interrupted run logged after the checkpoint is hidden.
-            purge_step = None if self.start.folder is None else self.start.env_steps + 1
-            tensorboard = TensorBoardLogger(folder, name="", version="", default_hp_metric=False, purge_step=purge_step)
-            arguments["logger"] = [tensorboard, *loggers]
-        return arguments
 
     def _find_folders(self, config: dict[str, Any]) -> RunFolders:
         """Return where the run's folder lies among others, once it is clear that it can start where it is to.
@@ -298,62 +240,33 @@ class MherCLI(LightningCLI):
             self.changes = self.start.changes(dict(flatten(yaml.safe_load(dump))))
         return folders
 
-    def _claim(self, folders: RunFolders) -> Path:
-        """Return the run's folder, which is a new one unless the run goes on."""
-        if self.start.folder is not None:
-            return self.start.folder
-        if not self.writes:
-            return folders.folder(folders.newest() + 1)
-        around = [path for path in (folders.parent, *folders.parent.parents) if not os.path.exists(path)]
-        folder = folders.claim()
-        self.made = [folder, *around]
-        return folder
-
     def _run_subcommand(self, subcommand: str) -> None:  # no public method encloses all of a command, errors included
-        """Run it; while it trains, nobody else writes into the run's folder."""
-        folder = self.folder if self.writes else None
-        with nullcontext() if folder is None else sole_writer(folder):
+        """Run it; while it trains, nobody else writes into the run's folder, and what it cannot begin leaves none."""
+        with nullcontext() if self.output is None else self.output.held():
             try:
                 super()._run_subcommand(subcommand)
-            except EnvironmentFailed as error:
-                with suppress(OSError):  # of a disk that is full
-                    if folder is not None:
-                        path = folder / "environment_error.txt"
-                        path.write_text("".join(traceback.format_exception(error)))
-                        error.advice = f"; the traceback is in {path}, and --ckpt_path last goes on"
+            except EnvironmentFailed:
                 raise
             except Exception as error:
                 began = self.datamodule.episodes > 0
-                if self.made and not began:  # nothing was trained, and nothing stays
-                    shutil.rmtree(self.made[0], ignore_errors=True)
-                    remove_empty(self.made)
+                if self.output is not None and not began:
+                    self.output.remove()
                 if isinstance(error, ValueError | MisconfigurationException) and not began:
                     raise about_setting(error, self.of_command(self.config_init).trainer) or error from error
+                folder = self.output.folder if self.output is not None and self.output.writes else None
                 raise failures.of_machine(error, folder) or error from error
 
     def tell_start(self) -> None:
         """Say which run goes on, from where, and with which other settings."""
-        if self.folder is not None and self.writes:
-            for line in self.start.lines(self.folder, self.trainer.max_epochs, self.changes):
+        if self.output is not None and self.output.writes:
+            for line in self.start.lines(self.output.folder, self.trainer.max_epochs, self.changes):
                 print(line)
 
     def before_fit(self) -> None:
         """Say what goes on, or log a new run's hyperparameters beside the success rate that they led to."""
         self.tell_start()
-        settings = dict(flatten({section: self.config_dump[section] for section in SETTINGS}))
-        if self.start.resumed:
-            return
-        parameters = {
-            key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in settings.items()
-        }
-        for logger in self.trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                # Not through the logger, which would also log a success rate of its own making at step 0.
-                experiment, session, _ = hparams(parameters, {"eval/success_rate": 0.0})
-                logger.experiment.file_writer.add_summary(experiment)
-                logger.experiment.file_writer.add_summary(session)
-            else:
-                logger.log_hyperparams(parameters)
+        if not self.start.resumed:
+            log_hyperparameters(self.trainer.loggers, self.config_dump)
 
     def after_fit(self) -> None:
         """Fail if a seed failed.
@@ -367,43 +280,6 @@ class MherCLI(LightningCLI):
             if failed := self.seed_summary.failures():
                 reasons = ", ".join(f"seed {seed} ({reason})" for seed, reason in failed.items())
                 raise SeedsFailed(f"{len(failed)} of {strategy.seeds} seeds failed: {reasons}")
-
-
-def as_list(value: Any) -> list[Any]:
-    """Return what the trainer takes as nothing, one thing or a list of things as a list."""
-    return [] if value is None else list(value) if isinstance(value, list) else [value]
-
-
-def own_config(config: Namespace) -> Namespace:
-    """Return what repeats a run alone, also one that was trained beside others."""
-    config = config.clone()
-    if "ckpt_path" in config:
-        config.pop("ckpt_path")
-    if config.trainer.strategy == SeedParallelStrategy.strategy_name:
-        config.trainer.strategy, config.trainer.devices, config.trainer.num_nodes = "auto", 1, 1
-    return config
-
-
-def expand_run(args: list[str]) -> list[str]:
-    """Return the arguments of `test RUN ...` as they are without RUN: with its own config and its checkpoint."""
-    if len(args) < 2 or args[0] not in ("validate", "test") or args[1].startswith("-"):
-        return args
-    if any(arg.startswith("--ckpt_path") for arg in args[2:]):
-        raise UserError(f"ckpt_path is given beside RUN, {args[1]!r}; allowed: one of them, and RUN/best for the best")
-    checkpoint = checkpoint_file(args[1])
-    return [args[0], f"--config={config_of(checkpoint)}", f"--ckpt_path={checkpoint}", *args[2:]]
-
-
-def resolve_configs(args: list[str]) -> list[str]:
-    """Return the arguments with the path of each config file in place of its name."""
-    resolved = list(args)
-    for index, arg in enumerate(args):
-        option, equals, value = arg.partition("=")
-        if option == "--config" and equals:
-            resolved[index] = f"--config={find_config('--config', value, *CONFIG_FOLDERS)}"
-        elif arg in ("--config", "-c") and index + 1 < len(args):
-            resolved[index + 1] = str(find_config("--config", args[index + 1], *CONFIG_FOLDERS))
-    return resolved
 
 
 def run(args: list[str]) -> None:

@@ -23,6 +23,16 @@ def of_machine(error: Exception, folder: Path | None) -> UserError | None:
     )
 
 
+def of_networks(error: Exception) -> UserError | None:
+    """Return what to tell of networks for which memory ran out."""
+    if not is_out_of_memory(error):
+        return None
+    return UserError(
+        f"model takes more memory than is free, {in_gigabytes(free_memory())}; allowed: smaller hidden_sizes, fewer "
+        "members"
+    )
+
+
 def of_thread(failure: threading.ExceptHookArgs) -> None:
     """Leave a failure to write to the caller: the thread that writes events raises it there again, at the next call."""
     if not issubclass(failure.exc_type, OSError):

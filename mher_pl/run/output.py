@@ -1,0 +1,88 @@
+"""What a training run writes, and where."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from mher_pl.errors import EnvironmentFailed
+from mher_pl.run.start import Start
+from mher_pl.storage.folder import RunFolders, remove_empty, sole_writer
+
+
+@dataclass(frozen=True)
+class Output:
+    """A run's folder, with what this start made of it."""
+
+    folder: Path
+    writes: bool  # of data-parallel workers the first one logs and saves for all, the others only read
+    made: list[Path]  # the folder and those around it, where they are new
+
+    @classmethod
+    def claim(cls, folders: RunFolders, start: Start, writes: bool) -> Output:
+        """Take the folder that the run goes on in, or a new one."""
+        if start.folder is not None:
+            return cls(start.folder, writes, made=[])
+        if not writes:
+            return cls(folders.folder(folders.newest() + 1), writes, made=[])
+        around = [path for path in (folders.parent, *folders.parent.parents) if not os.path.exists(path)]
+        folder = folders.claim()
+        made = [folder, *around]
+        atexit.register(remove_empty, made)  # where `load` built what was never trained
+        return cls(folder, writes, made)
+
+    def trainer_arguments(self, config: Mapping[str, Any], start: Start) -> dict[str, Any]:
+        """Return the arguments of a trainer that writes here."""
+        if not self.writes:
+            return {"logger": False}
+        arguments: dict[str, Any] = {"default_root_dir": str(self.folder)}
+        loggers = as_list(config["logger"])
+        beside = config["logger"] is None or isinstance(config["logger"], list)  # one alone is in its place
+        if beside and not any(isinstance(logger, TensorBoardLogger) for logger in loggers):
+            # What an interrupted run logged after the checkpoint is hidden.
+            purge_step = None if start.folder is None else start.env_steps + 1
+            tensorboard = TensorBoardLogger(
+                self.folder, name="", version="", default_hp_metric=False, purge_step=purge_step
+            )
+            arguments["logger"] = [tensorboard, *loggers]
+        return arguments
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep everybody else from writing here, and keep the traceback of an environment that fails.
+
+        Raises:
+            UserError: another process trains the run.
+        """
+        if not self.writes:
+            yield
+            return
+        with sole_writer(self.folder):
+            try:
+                yield
+            except EnvironmentFailed as error:
+                path = self.folder / "environment_error.txt"
+                with suppress(OSError):  # of a disk that is full
+                    path.write_text("".join(traceback.format_exception(error)))
+                    error.advice = f"; the traceback is in {path}, and --ckpt_path last goes on"
+                raise
+
+    def remove(self) -> None:
+        """Remove what this start made, the folder with all that is in it."""
+        if self.made:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            remove_empty(self.made)
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return what the trainer takes as nothing, one thing or a list of things as a list."""
+    return [] if value is None else list(value) if isinstance(value, list) else [value]
