@@ -60,6 +60,11 @@ def near(rng: np.random.Generator, whole: Array) -> Array:
     return (1.0 - share) * whole + share * distributions(rng, *whole.shape)
 
 
+def problem(rng: np.random.Generator, size: int, actions: int) -> tuple[Array, Array, Array]:
+    """Draw initial states [S], dynamics [S, A, S] and a policy [S, A]."""
+    return distributions(rng, size), distributions(rng, size, actions, size), distributions(rng, size, actions)
+
+
 def lemma_1(rng: np.random.Generator) -> dict[str, float]:
     """Compare |J(pi_1) - J(pi_2)|, the second in the model, with 2 r_max sum gamma^t [t (eps_m + eps_pi) + eps_pi]."""
     size, actions, horizon, discount = (
@@ -68,11 +73,7 @@ def lemma_1(rng: np.random.Generator) -> dict[str, float]:
         rng.integers(1, 50),
         rng.uniform(0.3, 1.0),
     )
-    start, real, policy = (
-        distributions(rng, size),
-        distributions(rng, size, actions, size),
-        distributions(rng, size, actions),
-    )
+    start, real, policy = problem(rng, size, actions)
     model, other = near(rng, real), near(rng, policy)
     rewards = rng.uniform(size=(size, actions))
     rewards /= rewards.max()  # r_max = 1
@@ -175,11 +176,7 @@ def theorem_2(rng: np.random.Generator) -> dict[str, float]:
         rng.uniform(0.3, 0.99),
         rng.uniform(0.0, 0.5),
     )
-    start, real, policy = (
-        distributions(rng, size),
-        distributions(rng, size, actions, size),
-        distributions(rng, size, actions),
-    )
+    start, real, policy = problem(rng, size, actions)
     model, (distance, largest) = near(rng, real), squared_distances(rng, size)
     expected = float(occupancy(start, model, policy, discount) @ distance)
     returns = float(occupancy(start, real, policy, discount) @ (distance <= threshold))
@@ -198,11 +195,7 @@ def theorem_3(rng: np.random.Generator) -> dict[str, float]:
         rng.uniform(0.0, 0.5),
     )
     horizon = int(rng.integers(1, 50))
-    start, real, policy = (
-        distributions(rng, size),
-        distributions(rng, size, actions, size),
-        distributions(rng, size, actions),
-    )
+    start, real, policy = problem(rng, size, actions)
     model, (distance, largest) = near(rng, real), squared_distances(rng, size)
     states = visits(start, real, policy, horizon)
     expected = value(visits(start, model, policy, horizon), distance, discount)

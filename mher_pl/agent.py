@@ -12,18 +12,11 @@ from lightning import LightningModule
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from mher_pl.errors import NonFiniteError, UserError, require_int, require_positive
+from mher_pl.errors import NonFiniteError, UserError, require_positive, require_sizes
 from mher_pl.inputs import Inputs
 from mher_pl.networks import MLP, Actor, require_same_networks
 from mher_pl.parallel.workers import average_gradients, gather_from_workers, worker_seed
-from mher_pl.parts import (
-    DynamicsModel,
-    Part,
-    describe,
-    load_worker_states,
-    require_same_parts,
-    worker_states,
-)
+from mher_pl.parts import DynamicsModel, Part, describe, load_worker_states, require_same_parts, worker_states
 from mher_pl.relabel import Relabel
 from mher_pl.streams import Stream, go_on, stream_generator, stream_seed
 from mher_pl.task import Task
@@ -66,8 +59,7 @@ class Agent(LightningModule, ABC):
         seed: int,
     ) -> None:
         super().__init__()
-        for size in hidden_sizes:
-            require_int("model.hidden_sizes", size, 1)
+        require_sizes("model.hidden_sizes", hidden_sizes)
         require_positive("model.actor_lr", actor_lr)
         self.automatic_optimization = False
         self.task, self.inputs, self.relabel, self.dynamics = task, inputs, relabel, dynamics

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mher_pl.errors import require, require_int, require_positive
+from mher_pl.errors import require, require_int, require_positive, require_sizes
 from mher_pl.networks import MLP
 from mher_pl.parts import Part
 from mher_pl.task import Task
@@ -24,8 +24,7 @@ class Critic(Part, nn.Module, ABC):
 
     def __init__(self, hidden_sizes: list[int], lr: float) -> None:
         super().__init__()
-        for size in hidden_sizes:
-            require_int("model.critic.hidden_sizes", size, 1)
+        require_sizes("model.critic.hidden_sizes", hidden_sizes)
         require_positive("model.critic.lr", lr)
         self.hidden_sizes, self.lr = hidden_sizes, lr
 

@@ -8,7 +8,7 @@ from tensordict import TensorDict
 from torch import Tensor
 from torch.nn import functional as F
 
-from mher_pl.errors import require_int, require_positive
+from mher_pl.errors import require_int, require_positive, require_sizes
 from mher_pl.networks import MLP
 from mher_pl.normalizer import Normalizer
 from mher_pl.parts import DynamicsModel, Learner
@@ -142,8 +142,7 @@ class EnsembleDynamics(ChangeModel):
         require_int("model.dynamics.updates_per_batch", updates_per_batch, 0)
         require_positive("model.dynamics.lr", lr)
         require_positive("model.dynamics.max_grad_norm", max_grad_norm)
-        for size in hidden_sizes:
-            require_int("model.dynamics.hidden_sizes", size, 1)
+        require_sizes("model.dynamics.hidden_sizes", hidden_sizes)
         self.members, self.hidden_sizes, self.lr = members, hidden_sizes, lr
         self.updates_per_batch, self.max_grad_norm = updates_per_batch, max_grad_norm
 

@@ -1,6 +1,7 @@
 """Errors that end a run with one line instead of a traceback."""
 
 import argparse
+from collections.abc import Iterable
 from typing import NoReturn
 
 LARGEST = 1e9  # of a setting: what is beyond squares to infinity in 32-bit numbers before long
@@ -84,6 +85,12 @@ def require_int(setting: str, value: object, minimum: int, maximum: int = LARGES
     allowed = f"{upwards}, at most {maximum}" if too_large else upwards
     ok = isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum
     require(ok, setting, value, allowed)
+
+
+def require_sizes(setting: str, sizes: Iterable[object]) -> None:
+    """Raise `UserError` unless all `sizes`, of hidden layers, are integers of at least 1."""
+    for size in sizes:
+        require_int(setting, size, 1)
 
 
 def require_probability(setting: str, value: float) -> None:

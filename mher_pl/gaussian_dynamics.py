@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mher_pl.dynamics import ChangeModel
-from mher_pl.errors import require, require_at_least, require_int, require_positive, require_probability
+from mher_pl.errors import require, require_at_least, require_int, require_positive, require_probability, require_sizes
 from mher_pl.networks import MLP
 from mher_pl.task import Task
 
@@ -71,8 +71,7 @@ class GaussianDynamics(ChangeModel):
         require_int("model.dynamics.members", members, 1)
         require_int("model.dynamics.elites", elites, 1)
         require(elites <= members, "model.dynamics.elites", elites, f"at most {members}, members")
-        for size in hidden_sizes:
-            require_int("model.dynamics.hidden_sizes", size, 1)
+        require_sizes("model.dynamics.hidden_sizes", hidden_sizes)
         layers = len(hidden_sizes) + 1
         require(
             len(weight_decay) == layers and all(0.0 <= decay < math.inf for decay in weight_decay),

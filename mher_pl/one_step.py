@@ -8,7 +8,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from mher_pl.errors import require_at_least, require_int, require_positive
+from mher_pl.errors import require_at_least, require_int, require_positive, require_sizes
 from mher_pl.networks import MLP
 from mher_pl.normalizer import Normalizer
 from mher_pl.parts import DynamicsModel
@@ -42,8 +42,7 @@ class OneStepModels(DynamicsModel):
     ) -> None:
         super().__init__()
         require_int("model.dynamics.members", members, 1)
-        for size in hidden_sizes:
-            require_int("model.dynamics.hidden_sizes", size, 1)
+        require_sizes("model.dynamics.hidden_sizes", hidden_sizes)
         require_positive("model.dynamics.lr", lr)
         require_at_least("model.dynamics.weight_decay", weight_decay, 0.0)
         require_positive("model.dynamics.state_min_std", state_min_std)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -60,6 +61,13 @@ def run_process(root: Path, *extra: str, code: int = 0, **kwargs) -> tuple[str, 
     output, errors = process.communicate(timeout=300)
     assert process.returncode == code, output + errors
     return output, errors
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    """Wait until a process has written a file or folder."""
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
 
 
 def run_folder(root: Path, seed: int = 0, config: str = "Point2DLarge-v1", name: str | None = None) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from trained_runs import ROOT, arguments, fit, run_folder, run_process, scalars, start, start_command, state
+from trained_runs import ROOT, arguments, fit, run_folder, run_process, scalars, start, start_command, state, wait_for
 
 from mher_pl.__main__ import main
 
@@ -96,9 +96,7 @@ def test_the_first_seed_failing_stops_neither_the_others_nor_the_summary(tmp_pat
 def test_a_killed_seed_is_named_and_the_other_one_finishes(tmp_path):
     process = start(tmp_path, *SEEDS, epochs=60)
     last = run_folder(tmp_path, seed=1) / "checkpoints" / "last.ckpt"
-    while not last.exists():
-        assert process.poll() is None
-        time.sleep(0.05)
+    wait_for(last, process)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     (child,) = (int(pid) for pid in children if "mher_pl" in Path(f"/proc/{pid}/cmdline").read_text())
     os.kill(child, signal.SIGKILL)
@@ -113,9 +111,7 @@ def test_a_killed_seed_is_named_and_the_other_one_finishes(tmp_path):
 def test_where_the_first_seed_is_killed_the_others_finish(tmp_path):
     process = start(tmp_path, *SEEDS, epochs=20)
     last = run_folder(tmp_path, seed=1) / "checkpoints" / "last.ckpt"
-    while not last.exists():
-        assert process.poll() is None
-        time.sleep(0.05)
+    wait_for(last, process)
     process.kill()
     process.wait()
     until = time.monotonic() + 300
@@ -128,9 +124,8 @@ def test_where_the_first_seed_is_killed_the_others_finish(tmp_path):
 def test_sigterm_saves_every_seed(tmp_path):
     process = start(tmp_path, *SEEDS, epochs=1000)
     folders = [run_folder(tmp_path, seed=seed) for seed in (0, 1)]
-    while not all((folder / "checkpoints" / "last.ckpt").exists() for folder in folders):
-        assert process.poll() is None
-        time.sleep(0.05)
+    for folder in folders:
+        wait_for(folder / "checkpoints" / "last.ckpt", process)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 143

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from trained_runs import ROOT, assert_same_run, fit, run_folder, scalars, start, state
+from trained_runs import ROOT, assert_same_run, fit, run_folder, scalars, start, state, wait_for
 
 from mher_pl.__main__ import main
 
@@ -269,12 +269,6 @@ def test_the_best_checkpoint_and_its_score_survive_a_resume(tmp_path, whole):
     names = [sorted(path.name for path in folder.glob("checkpoints/*")) for folder in (whole, run_folder(tmp_path))]
     assert names[0] == names[1]
     assert len(names[0]) == 2
-
-
-def wait_for(path: Path, process) -> None:
-    while not path.exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
 
 
 def wait_for_change(path: Path, process) -> None:
