@@ -89,7 +89,7 @@ def draw() -> Figure:
         if (task, "mher_plus") in points:
             values = np.array([[point for point in curve if point[0] <= MOST_STEPS] for curve in curves.values()])
             tasks.setdefault(task, {})[algorithm] = values[0, :, 0], values[..., 1]  # [E], [seed, E]
-    figure = draw_curves(tasks, [100])
+    figure = draw_curves(tasks, [25, 100])
     for panel in figure.axes:
         panel.set_xlabel("environment steps")
     return figure
