@@ -4,6 +4,7 @@ from mher_pl.callbacks.checkpoint import RunCheckpoint
 from mher_pl.callbacks.evaluation import Evaluation
 from mher_pl.callbacks.goal_map import GoalMap
 from mher_pl.callbacks.interruption import Interruption, SavedInterruption, ended_by_signals
+from mher_pl.callbacks.kept_arguments import KeptArguments
 from mher_pl.callbacks.model_warmup import ModelWarmup
 from mher_pl.callbacks.progress import Progress
 from mher_pl.callbacks.relabel_goals import RelabelGoalLogger
@@ -15,6 +16,7 @@ __all__ = [
     "Evaluation",
     "GoalMap",
     "Interruption",
+    "KeptArguments",
     "ModelWarmup",
     "Progress",
     "RelabelGoalLogger",

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from lightning import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from threadpoolctl import threadpool_info
 
 from mher_pl.__main__ import main
 from mher_pl.storage.metrics import read_metrics
@@ -170,3 +171,18 @@ class DumpWorker(Callback):
         }
         root = Path(trainer.strategy.broadcast(trainer.default_root_dir)).parents[2]
         torch.save(content, root / f"worker_{trainer.global_rank}.pt")
+
+
+class NoteThreads(Callback):
+    """Writes beside the runs how many threads torch and all libraries in the process have at the end of `fit`."""
+
+    def on_train_end(self, trainer, pl_module) -> None:
+        limits = {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+        numbers = [torch.get_num_threads(), int(os.environ["OMP_NUM_THREADS"]), *limits]
+        root = Path(trainer.strategy.broadcast(trainer.default_root_dir)).parents[2]
+        (root / f"threads_{trainer.datamodule.seed}_{trainer.global_rank}.txt").write_text(str(numbers))
+
+
+def noted_threads(root: Path) -> list[str]:
+    """What the processes of the runs under `root` noted of their threads."""
+    return [path.read_text() for path in sorted(root.glob("threads_*.txt"))]

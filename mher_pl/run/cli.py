@@ -18,6 +18,7 @@ from mher_pl.callbacks import (
     Evaluation,
     GoalMap,
     Interruption,
+    KeptArguments,
     ModelWarmup,
     Progress,
     RelabelGoalLogger,
@@ -175,7 +176,7 @@ class MherCLI(LightningCLI):
         except (MemoryError, RuntimeError) as error:
             raise failures.of_networks(error) or error from error
         kwargs["plugins"] = [*as_list(config["plugins"]), PlainCheckpointIO()]
-        callbacks: list[Callback] = [Timing()]
+        callbacks: list[Callback] = [Timing(), KeptArguments()]
         if self.subcommand in (None, "fit"):
             folders = self._find_folders(config)
             if not config["fast_dev_run"]:

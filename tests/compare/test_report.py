@@ -1,12 +1,15 @@
 import csv
 import re
 import sys
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_runs import START, write_config, write_metrics, write_run
+from lightning.pytorch.callbacks import Timer
 from matplotlib.image import imread
+from trained_runs import fit
 
 from mher_pl.compare.figure import draw_curves
 from mher_pl.compare.report import main
@@ -182,6 +185,21 @@ def test_broken_and_unfinished_runs_are_named_and_never_averaged_in(tmp_path, ca
     error = capsys.readouterr().err
     assert f"left out: {unfinished} is unfinished: 1 of 2 epochs\n" in error
     assert f"left out: {broken} has no config.yaml\n" in error
+
+
+def test_runs_that_end_early_by_a_setting_are_whole(tmp_path, capsys, monkeypatch):
+    looks = count()
+    monkeypatch.setattr(Timer, "time_elapsed", lambda self, stage=None: next(looks))  # a clock of a second a look
+    stopping = ["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=eval/success_rate"]
+    stopping += ["--trainer.callbacks.min_delta=1.0", "--trainer.callbacks.patience=1"]
+    for name, options in (("stopped", stopping), ("timed", ["--trainer.max_time=00:00:00:05"])):
+        assert fit(tmp_path / "runs", f"--algorithm={name}", *options, epochs=100) == 0
+    assert report(tmp_path / "runs", out=tmp_path) == 0
+    assert "left out" not in capsys.readouterr().err
+    rows = [(row["algorithm"], row["epoch"]) for row in table(tmp_path / "curves.csv")]
+    assert rows[:2] == [("stopped", "1"), ("stopped", "2")]
+    assert [name for name, _ in rows[2:]] == ["timed"] * len(rows[2:])
+    assert 2 <= len(rows[2:]) < 100
 
 
 def test_of_two_runs_of_one_seed_the_newest_counts(tmp_path, capsys):

@@ -2,16 +2,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from trained_runs import assert_same_run, fit, run_folder, run_process, scalars, state
+from trained_runs import assert_same_run, fit, noted_threads, run_folder, run_process, scalars, state
 
-WORKERS = ["--trainer.strategy=ddp", "--trainer.devices=2"]
+WORKERS = ["--trainer.strategy=ddp", "--trainer.devices=2", "--threads=2"]
 
 
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory) -> Path:
     """Two workers, trained for four epochs, each of which wrote its own weights at the end."""
     root = tmp_path_factory.mktemp("workers")
-    _, errors = run_process(root, *WORKERS, "--trainer.callbacks=trained_runs.DumpWorker")
+    callbacks = ["--trainer.callbacks=trained_runs.DumpWorker", "--trainer.callbacks+=trained_runs.NoteThreads"]
+    _, errors = run_process(root, *WORKERS, *callbacks)
     assert errors == ""
     return root
 
@@ -32,6 +33,10 @@ def test_the_workers_see_different_episodes_and_learn_from_the_same_initial_weig
     alone = torch.load(tmp_path / "worker_0.pt")
     assert torch.equal(alone["initial"], first["initial"])
     assert torch.equal(alone["episodes"][:2], first["episodes"][:2])  # the random ones, before any learning
+
+
+def test_every_worker_keeps_to_the_threads_that_are_set(workers):
+    assert noted_threads(workers) == ["[2, 2, 2]"] * 2
 
 
 def test_every_workers_steps_count_and_one_worker_logs(workers):

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from trained_runs import ROOT, assert_same_run, fit, run_folder, scalars, start, state, wait_for
+from trained_runs import ROOT, assert_same_run, fit, run_folder, scalars, start, state, table, wait_for
 
 from mher_pl.__main__ import main
 
@@ -120,11 +120,20 @@ def test_a_resume_tells_which_settings_it_changes_and_refuses_another_task(tmp_p
     assert "data.env_kwargs is {'boundary_dist': 4.0}; allowed: {'boundary_dist': 5.0}, as in the checkpoint" in errors
 
 
+def test_an_argument_that_a_callback_saves_is_the_configs_after_a_resume(tmp_path):
+    stopping = ["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=train/model_loss"]
+    stopping += ["--trainer.callbacks.mode=max", "--trainer.callbacks.min_delta=1000.0"]  # nothing is an improvement
+    assert fit(tmp_path, *stopping, "--trainer.callbacks.patience=1000", epochs=2) == 0
+    assert fit(tmp_path, *stopping, "--trainer.callbacks.patience=1", RESUME) == 0
+    assert table(run_folder(tmp_path))[-1][0] == 3, "it stops where the second patience ends"
+
+
 def test_a_run_that_still_trains_is_left_alone(tmp_path, capsys):
     process = start(tmp_path, epochs=1000)
     wait_for(run_folder(tmp_path) / "checkpoints" / "last.ckpt", process)
     assert fit(tmp_path, RESUME, epochs=1000) == 1
-    assert "which another process trains; allowed: a run that has ended" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "which another process trains; allowed: a run that has ended, or a copy of its folder where" in error
     process.kill()
     process.communicate()
 
