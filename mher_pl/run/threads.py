@@ -29,10 +29,10 @@ def cpu_threads(threads: int | None, processes: int) -> Iterator[None]:
     # each of them would take a third longer.
     flushed = bool(torch.tensor(1e-310, dtype=torch.float64).mul(1.0) == 0.0)
     torch.set_flush_denormal(True)
-    torch.set_num_threads(threads or 1)
     os.environ[VARIABLE] = str(share)  # else Lightning sets its own number under ddp
     try:
-        with threadpool_limits(share, user_api="blas"), physics_threads(share):
+        with threadpool_limits(share), physics_threads(share):
+            torch.set_num_threads(threads or 1)
             yield
     finally:
         torch.set_num_threads(torch_before)
