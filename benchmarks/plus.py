@@ -3,8 +3,8 @@
     python benchmarks/plus.py fetch --methods mher_plus her_plus --seeds 2000 2001 2002 2003 2004 --steps 3000
 
 Each run is a `fit` of its own, two at once, evaluated every 100 steps; with more `--steps` it goes on. Then `report`
-writes the curves of all of them to `benchmarks/results/plus`, where a figure compares them with the paper's MHER and,
-where `benchmarks/rivals.py` ran, with Stable-Baselines3.
+writes their curves to `benchmarks/results/plus/NAME`, and a figure beside compares those of all tasks with the paper's
+MHER and, where `benchmarks/rivals.py` ran, with Stable-Baselines3.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from mher_pl.compare.figure import Curve, draw_curves
+from mher_pl.compare.figure import X_LABELS, Curve, draw_curves
 from mher_pl.compare.report import report
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,8 +78,9 @@ def fit(task: str, method: str, seed: int, options: argparse.Namespace) -> None:
 def draw() -> Figure:
     """Draw what learned on the tasks of `mher_plus`, by environment steps."""
     points: dict[tuple[str, str], dict[str, list[tuple[int, float]]]] = {}
-    for folder in ("points", "robots", "methods", "plus", "rivals"):
-        path, before = RESULTS.parent / folder / "curves.csv", set(points)
+    paths = [RESULTS.parent / folder / "curves.csv" for folder in ("points", "robots", "methods", "rivals")]
+    for path in [*paths, *sorted(RESULTS.glob("*/curves.csv"))]:
+        before = set(points)
         for row in csv.DictReader(path.open()) if path.exists() else []:
             if row["algorithm"] in COMPARED and (row["task"], row["algorithm"]) not in before:
                 curve = points.setdefault((row["task"], row["algorithm"]), {}).setdefault(row["seed"], [])
@@ -89,10 +90,7 @@ def draw() -> Figure:
         if (task, "mher_plus") in points:
             values = np.array([[point for point in curve if point[0] <= MOST_STEPS] for curve in curves.values()])
             tasks.setdefault(task, {})[algorithm] = values[0, :, 0], values[..., 1]  # [E], [seed, E]
-    figure = draw_curves(tasks, [25, 100])
-    for panel in figure.axes:
-        panel.set_xlabel("environment steps")
-    return figure
+    return draw_curves(tasks, [25, 100], X_LABELS["env_steps"])
 
 
 def main() -> None:
@@ -111,8 +109,8 @@ def main() -> None:
     jobs = [(options.task, method, seed, options) for seed in options.seeds for method in options.methods]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda job: fit(*job), jobs))
-    report([RUNS], RESULTS)
-    draw().savefig(RESULTS / "compared.png", dpi=150)
+    report([RUNS / options.name], RESULTS / options.name)
+    draw().savefig(RESULTS / "compared.png", dpi=100)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import Tensor
 
 from mher_pl import load
-from mher_pl.compare.runs import CurvePoint
+from mher_pl.compare.runs import CurvePoint, task_name
 from mher_pl.envs import make, make_vec
 from mher_pl.evaluate import rollout
 from mher_pl.task import Task
@@ -89,7 +89,7 @@ def train(name: str, algorithm: str, seed: int, steps: int, every: int, episodes
     )
     evaluate = Evaluate(data.task, env_kwargs, every, episodes, seed)
     model.learn(steps, callback=evaluate)
-    return data.task.env.split("/")[-1], evaluate.curve
+    return task_name({"env": data.task.env, "env_kwargs": env_kwargs}), evaluate.curve
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ Curve = dict[int, float]  # success rate by environment steps
 def curves() -> dict[str, list[Curve]]:
     """The curves of mher_plus by task, one a seed."""
     seeds: dict[str, dict[str, Curve]] = defaultdict(lambda: defaultdict(dict))
-    with (ROOT / "benchmarks" / "results" / "plus" / "curves.csv").open() as file:
-        for row in csv.DictReader(file):
+    for path in sorted((ROOT / "benchmarks" / "results" / "plus").glob("*/curves.csv")):
+        for row in csv.DictReader(path.open()):
             if row["algorithm"] == "mher_plus":
                 seeds[row["task"]][row["seed"]][int(row["env_steps"])] = float(row["success_rate"])
     return {task: list(own.values()) for task, own in seeds.items()}
@@ -21,6 +21,10 @@ def curves() -> dict[str, list[Curve]]:
 
 def first(curve: Curve) -> int:
     return next(steps for steps, rate in curve.items() if rate > 0.949)
+
+
+def test_there_are_results_of_every_task():
+    assert len(curves()) == 7
 
 
 @pytest.mark.parametrize(("task", "runs"), curves().items())

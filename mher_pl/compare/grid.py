@@ -101,9 +101,9 @@ class Cell:
         if before is None or not (self.has_checkpoint() or self.is_finished()):
             return
         words = shlex.split(before)[len(FIT) :]
-        end = words.index("#") if "#" in words else len(words)  # logs of earlier versions have no digests
+        end = words.index("#")
         old, new = set(words[:end]) - {"--ckpt_path", "last"}, set(self.arguments())
-        digests = zip(self.configs.items(), words[end + 1 :], strict=False)
+        digests = zip(self.configs.items(), words[end + 1 :], strict=True)
         edited = [str(config) for (config, now), was in digests if now != was]
         if old != new:
             was, now = (" ".join(sorted(options)) or "no option" for options in (old - new, new - old))

@@ -1,62 +1,25 @@
 import os
 import signal
-import subprocess
 import sys
-import time
 from datetime import date
 from pathlib import Path
 
 import pytest
-import yaml
+from fake_sweeps import (
+    FAKE_FIT,
+    TESTS,
+    attempts,
+    behave,
+    grid_file,
+    log_says,
+    start_sweep,
+    wait_until,
+    write,
+)
 
 from mher_pl.compare import engines, grid, sweep
 from mher_pl.compare.report import main as report
 from mher_pl.errors import UserError
-from mher_pl.storage.configs import SHIPPED
-
-TESTS = Path(__file__).parents[1]
-FAKE_FIT = [sys.executable, str(TESTS / "fake_fit.py")]
-FAKE_CHECK = [sys.executable, "-c", "import sys; [print() for _ in sys.stdin]"]  # finds all settings good
-RUN_SWEEP = f"""
-import sys
-sys.path.insert(0, {str(TESTS.parent)!r})
-from mher_pl.compare import grid, sweep
-grid.FIT[:], grid.CHECK[:] = {FAKE_FIT!r}, {FAKE_CHECK!r}
-sys.exit(sweep.main(sys.argv[1:]))
-"""
-
-
-@pytest.fixture
-def workspace(tmp_path, monkeypatch):
-    """A working folder with two tasks, two algorithms, and a stand-in for `fit`."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(grid, "FIT", FAKE_FIT)
-    monkeypatch.setattr(grid, "CHECK", FAKE_CHECK)
-    write("configs/one.yaml", env="mher_pl/One-v1")
-    write("configs/two.yaml", env="mher_pl/Two-v1")
-    write("configs/algorithms/mher.yaml", algorithm="mher")
-    write("configs/algorithms/her.yaml", algorithm="her")
-    return tmp_path
-
-
-def write(path, **content):
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(yaml.safe_dump(content, sort_keys=False))
-    return path
-
-
-def grid_file(**content):
-    keys = {"tasks": ["one"], "algorithms": ["mher"], "seeds": 1, "out": "out"} | content
-    return write("configs/sweeps/grid.yaml", **{key: value for key, value in keys.items() if value is not None})
-
-
-def behave(**seeds):
-    """Say what the stand-in for `fit` does with `seed_0` and so on."""
-    write("behave.yaml", **seeds)
-
-
-def attempts(cell):
-    return [line for line in Path(f"out/{cell}/fit.log").read_text().splitlines() if line.startswith("$ ")]
 
 
 def test_every_cell_of_the_grid_is_run_and_can_be_reported(workspace, capsys):
@@ -170,29 +133,11 @@ def test_a_cell_alone_keeps_the_threads_it_was_given(workspace, monkeypatch):
     assert "threads 7," in Path("out/one/mher/seed_0/fit.log").read_text()
 
 
-def start_sweep(*arguments):
-    return subprocess.Popen(
-        [sys.executable, "-c", RUN_SWEEP, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def wait_for(condition, seconds=30.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
-
-
-def log_says(text, seed=0):
-    log = Path(f"out/one/mher/seed_{seed}/fit.log")
-    return log.is_file() and text in log.read_text()
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_sweep_lets_its_cells_save_and_the_next_one_continues_them(workspace, capsys, number, code):
     behave(seed_1="hang")
     process = start_sweep(grid_file(seeds=3, overrides={"trainer.max_epochs": 4}))
-    wait_for(lambda: log_says("waiting", seed=1))
+    wait_until(lambda: log_says("waiting", seed=1))
     process.send_signal(number)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == code
@@ -214,7 +159,7 @@ def test_a_cell_that_does_not_listen_is_killed(workspace, monkeypatch):
     stop = engines.threading.Event()
     cell = grid.read_sweep(Path(grid_file(overrides={"behave": "deaf"}))).cells()[0]
     job = engines.Job(cell.command(), "fit", cell.log.resolve(), workspace, {"PYTHONUNBUFFERED": "1"})
-    engines.threading.Thread(target=lambda: (wait_for(lambda: log_says("waiting")), stop.set())).start()
+    engines.threading.Thread(target=lambda: (wait_until(lambda: log_says("waiting")), stop.set())).start()
     with pytest.raises(engines.Stopped):
         engines.run_job(job, stop)
     assert not log_says("saved")
@@ -223,7 +168,7 @@ def test_a_cell_that_does_not_listen_is_killed(workspace, monkeypatch):
 def test_a_cell_left_running_by_a_killed_sweep_is_not_started_twice(workspace, capsys):
     path = grid_file(overrides={"behave": "hang"})
     process = start_sweep(path)
-    wait_for(lambda: log_says("waiting"))
+    wait_until(lambda: log_says("waiting"))
     process.kill()
     process.communicate()
     assert sweep.main([path]) == 1
@@ -231,124 +176,12 @@ def test_a_cell_left_running_by_a_killed_sweep_is_not_started_twice(workspace, c
     assert len(attempts("one/mher/seed_0")) == 1
     orphan = int(Path("out/one/mher/seed_0/fit.log").read_text().split()[-1])
     os.kill(orphan, signal.SIGTERM)
-    wait_for(lambda: log_says("saved"))
-
-
-def test_what_was_run_with_other_options_is_not_passed_off_as_the_sweeps(workspace):
-    sweep.main([grid_file(overrides={"trainer.max_epochs": 1})])
-    message = (
-        r"out holds out/one/mher/seed_0, run with --trainer.max_epochs=1 where the sweep has --trainer.max_epochs=3"
-    )
-    with pytest.raises(UserError, match=message):
-        sweep.main([grid_file(overrides={"trainer.max_epochs": 3})])
-
-
-@pytest.mark.parametrize("path", ["configs/one.yaml", "configs/algorithms/mher.yaml"])
-@pytest.mark.parametrize("ended", ["learn", "hang"])
-def test_what_was_run_before_an_edit_of_a_config_file_is_not_passed_off_as_the_sweeps(workspace, path, ended):
-    content = yaml.safe_load(Path(path).read_text()) | {"model": {"discount": 0.98}}
-    write(path, **content)
-    process = start_sweep(grid_file(overrides={"behave": ended}))
-    if ended == "hang":
-        wait_for(lambda: log_says("waiting"))
-        process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
-    write(path, **content | {"model": {"discount": 0.5}})
-    message = rf"out holds out/one/mher/seed_0, run with other settings in {path} than there are now; allowed: the same"
-    with pytest.raises(UserError, match=message):
-        sweep.main([grid_file(seeds=2, overrides={"behave": ended})])
-    assert not Path("out/one/mher/seed_1").exists()
-
-
-def test_an_edited_comment_or_order_of_keys_is_no_other_setting(workspace):
-    write("configs/one.yaml", env="mher_pl/One-v1", model={"discount": 0.98})
-    assert sweep.main([grid_file()]) == 0
-    Path("configs/one.yaml").write_text("# the first task\nmodel:\n  discount: 0.98  # gamma\nenv: mher_pl/One-v1\n")
-    assert sweep.main([grid_file(seeds=2)]) == 0
-    assert [len(attempts(f"one/mher/seed_{seed}")) for seed in range(2)] == [1, 1]
-
-
-def test_a_config_file_edited_while_the_sweep_runs_fails_the_cells_that_would_differ(workspace):
-    behave(seed_0="wait")
-    process = start_sweep(grid_file(seeds=2))
-    wait_for(lambda: log_says("waiting"))
-    write("configs/one.yaml", env="mher_pl/One-v1", model={"discount": 0.5})
-    Path("go").touch()
-    out, _ = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert "[1/2] finished  one/mher/seed_0" in out
-    assert "failed: one/mher/seed_1  configs/one.yaml was edited while the sweep ran; allowed: the settings" in out
-    assert not Path("out/one/mher/seed_1").exists()
-
-
-def test_a_log_without_digests_is_judged_by_its_options(workspace):
-    path = grid_file()
-    assert sweep.main([path]) == 0
-    log, (start,) = Path("out/one/mher/seed_0/fit.log"), attempts("one/mher/seed_0")
-    log.write_text(log.read_text().replace(start, start.split(" # ")[0]))
-    assert sweep.main([path]) == 0
-    assert len(attempts("one/mher/seed_0")) == 1
+    wait_until(lambda: log_says("saved"))
 
 
 def test_a_cell_that_only_failed_may_be_run_with_other_options(workspace):
     assert sweep.main([grid_file(overrides={"behave": "fail"})]) == 1
     assert sweep.main([grid_file()]) == 0
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ({"task": ["one"]}, "has the key 'task'; allowed: tasks, algorithms, seeds, jobs, out, overrides, grid"),
-        ({"tasks": None}, "tasks is None; allowed: a list"),
-        ({"tasks": []}, r"tasks is \[\]; allowed: a list"),
-        ({"tasks": ["three"]}, "tasks is 'three'; allowed: a YAML file, or one of the names .*one, .*two"),
-        ({"tasks": ["one", "configs/one.yaml"]}, "tasks has two files named one"),
-        ({"algorithms": ["algorithms/none.yaml"]}, "algorithms is 'algorithms/none.yaml'; allowed: a YAML file"),
-        ({"seeds": []}, r"seeds is \[\]; allowed"),
-        ({"seeds": None}, "seeds is None; allowed"),
-        ({"seeds": 0}, "seeds is 0; allowed"),
-        ({"seeds": True}, "seeds is True; allowed"),
-        ({"seeds": [1, 1]}, r"seeds is \[1, 1\]; allowed"),
-        ({"seeds": [-1]}, r"seeds is \[-1\]; allowed"),
-        ({"seeds": 2**33}, "seeds is 8589934592; allowed: a number of seeds from 1 to 10000, or a list"),
-        ({"seeds": [2**32]}, r"seeds is \[4294967296\]; allowed: .* different integers from 0 to 4294967295"),
-        ({"out": 5}, "out is 5; allowed: the path of a folder"),
-        ({"out": ["a"]}, r"out is \['a'\]; allowed: the path of a folder"),
-        ({"out": ""}, "out is ''; allowed: the path of a folder"),
-        ({"out": "a\0b"}, r"out is 'a\\x00b'; allowed: a folder that can be written"),
-        ({"jobs": 0}, "jobs is 0; allowed: an integer of at least 1"),
-        ({"jobs": "two"}, "jobs is 'two'; allowed: an integer of at least 1"),
-        ({"overrides": ["a"]}, r"overrides is \['a'\]; allowed: dotted settings"),
-        ({"overrides": {"seed_everything": 1}}, "overrides has seed_everything, which the sweep sets"),
-        ({"grid": ["a"]}, r"grid is \['a'\]; allowed: dotted settings with lists of values"),
-        ({"grid": {"a": 1}}, "grid is {'a': 1}; allowed: dotted settings with lists of values"),
-        ({"grid": {"a": []}}, r"grid is {'a': \[\]}; allowed: dotted settings with lists of values"),
-        ({"grid": {"algorithm": ["a"]}}, "grid has algorithm, which the sweep sets for each cell"),
-        ({"grid": {"a": [1]}, "overrides": {"a": 2}}, "grid has a, which the sweep sets for each cell"),
-        ({"grid": {"a": [1, 1]}}, r"grid has a: \[1, 1\]; allowed: values that differ"),
-        ({"grid": {"a.lr": [1], "b.lr": [2]}}, "grid has a.lr, b.lr; allowed: settings whose last words differ"),
-    ],
-)
-def test_a_mistake_in_the_file_is_one_line_that_says_what_is_allowed(workspace, content, message):
-    with pytest.raises(UserError, match=message) as error:
-        sweep.main([grid_file(**content)])
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("text", [None, "a: [1", "- a list", "", b"\xff\xfe"])
-def test_a_file_that_is_no_sweep_is_refused(workspace, text):
-    if text is not None:
-        Path("s.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(UserError, match=r"SWEEP is '?s\.yaml'?[;,]"):
-        sweep.main(["s.yaml"])
-
-
-@pytest.mark.parametrize("text", ["a: [1", "a: 2024-13-01", b"\xff\xfe"])
-def test_a_config_file_that_is_no_yaml_is_refused_before_any_cell_runs(workspace, text):
-    Path("configs/one.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(UserError, match=r"--config is configs/one\.yaml") as error:
-        sweep.main([grid_file()])
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1"])
@@ -375,48 +208,6 @@ def test_a_usage_error_is_one_line(capsys, arguments, message):
     assert line.endswith("; allowed: see python -m mher_pl sweep --help")
 
 
-def test_an_out_that_is_a_file_is_refused(workspace):
-    Path("out").write_text("")
-    with pytest.raises(UserError, match="out is 'out'; allowed: a folder"):
-        sweep.main([grid_file()])
-
-
-def test_a_sweep_is_found_by_its_name_and_so_are_its_configs_from_any_folder(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert sweep.main(["point_tasks", "--dry-run"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 * 6 * 5
-    assert f"--config {SHIPPED}/four_room.yaml --config {SHIPPED}/algorithms/ddpg.yaml" in lines[-1]
-    assert "--trainer.default_root_dir runs/point_tasks/four_room/ddpg/seed_4" in lines[-1]
-
-
-def test_the_working_folders_own_sweep_and_configs_come_before_those_of_the_package(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    write("configs/sweeps/point_tasks.yaml", tasks=["point2d", "fetch"], algorithms=["her"], seeds=1)
-    write("configs/point2d.yaml", env="mher_pl/One-v1")
-    assert sweep.main(["point_tasks", "--dry-run"]) == 0
-    one, two = capsys.readouterr().out.splitlines()
-    assert f"--config configs/point2d.yaml --config {SHIPPED}/algorithms/her.yaml" in one
-    assert f"--config {SHIPPED}/fetch.yaml" in two
-
-
-def test_an_unknown_sweep_is_one_line_with_the_known_names(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"SWEEP is 'point_task'; allowed: a YAML file, or .*, point_tasks, ") as error:
-        sweep.main(["point_task"])
-    assert "\n" not in str(error.value)
-
-
-def test_names_are_found_beside_the_sweeps_file_from_any_folder(workspace, monkeypatch, capsys):
-    path = Path(grid_file(out=None)).resolve()
-    (workspace / "elsewhere").mkdir()
-    monkeypatch.chdir(workspace / "elsewhere")
-    assert sweep.main([str(path), "--dry-run"]) == 0
-    out = capsys.readouterr().out
-    assert f"--config {workspace}/configs/algorithms/mher.yaml" in out
-    assert "--trainer.default_root_dir runs/grid/one/mher/seed_0" in out
-
-
 def test_ray_runs_the_cells_on_two_workers(workspace, capsys):
     pytest.importorskip("ray")
     behave(seed_3="fail")
@@ -432,11 +223,11 @@ def test_ray_runs_the_cells_on_two_workers(workspace, capsys):
 def test_an_interrupted_sweep_on_ray_lets_its_cells_save(workspace):
     pytest.importorskip("ray")
     process = start_sweep(grid_file(seeds=3, overrides={"behave": "hang"}, jobs=2), "--engine=ray")
-    wait_for(lambda: log_says("waiting", 0) and log_says("waiting", 1), seconds=60)
+    wait_until(lambda: log_says("waiting", 0) and log_says("waiting", 1), seconds=60)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130, out
-    wait_for(lambda: log_says("saved", 0) and log_says("saved", 1))
+    wait_until(lambda: log_says("saved", 0) and log_says("saved", 1))
 
 
 def test_a_missing_ray_is_named_with_the_way_to_get_it(workspace, monkeypatch):
