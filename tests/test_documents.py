@@ -12,7 +12,7 @@ import yaml
 
 import mher_pl
 from mher_pl.__main__ import main
-from mher_pl.compare.grid import read_sweep
+from mher_pl.compare.sweep_file import read_sweep
 from mher_pl.run.cli import MherCLI, expand_run, resolve_configs
 from mher_pl.run.listing import PARTS, parts_of
 from mher_pl.storage.configs import find_config
@@ -114,7 +114,7 @@ def test_every_class_of_ones_own_trains_with_every_callback(text: str, here: Pat
 def test_every_config_is_one(text: str, here: Path, tmp_path: Path):
     path = tmp_path / "shown.yaml"
     path.write_text(text)
-    if "tasks" in yaml.safe_load(text):
+    if "seeds" in yaml.safe_load(text):
         read_sweep(path)
     else:
         mher_pl.load("point2d", path, **SMALL)
