@@ -180,6 +180,15 @@ def test_the_setup_is_two_commands_and_continuous_integration_runs_the_second():
     assert "pytest" in text.split("\nRun the tests:\n")[1].split("```")[1]
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_row_of_a_table_is_below_its_header(document: Path):
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for table in re.findall(r"(?<=\n\n)(?:\|.*\n)+", text):
+        rows = table.splitlines()
+        assert re.fullmatch(r"[|:-]+", rows[1]), rows[0]
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1, rows[0]
+
+
 FILE = r"(?<![\w/])((?:configs|benchmarks|callbacks|mher_pl|tests|docs|website)/[\w./-]+)"
 
 
