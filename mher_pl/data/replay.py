@@ -26,7 +26,7 @@ class EpisodeReplay:
         require_int("data.capacity", capacity, horizon)
         self.capacity, self.horizon = capacity, horizon
         self.sampler = sampler
-        self.buffer = TensorDictReplayBuffer(storage=LazyTensorStorage(capacity // horizon), batch_size=1)
+        self.buffer = TensorDictReplayBuffer(storage=LazyTensorStorage(capacity // horizon))
         self.generator = stream_generator(seed, Stream.REPLAY)
         self.episodes = TensorDict(batch_size=[0])
         self.whole = True  # whether every stored episode has all its T steps

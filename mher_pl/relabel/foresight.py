@@ -35,22 +35,22 @@ class Foresight(Relabel):
         require_probability("model.relabel.random_action_probability", random_action_probability)
         self.steps, self.noise, self.random_action_probability = steps, noise, random_action_probability
 
-    @torch.inference_mode()
     def goals(self, batch: TensorDict, rows: Tensor, learner: Learner, generator: torch.Generator) -> Tensor:
         """Return the ends of the virtual paths, and the hindsight goals where the draw is beyond the foresight."""
         state = learner.task.state(batch["next", "observation"], batch["next", "achieved_goal"])
         goal, left = batch["hindsight_goal"], batch["steps_left"]  # [B, goal], [B]
         ahead = 1 + (torch.rand(len(left), generator=generator, device=left.device) * left).long()  # [B] of 1 ... T - t
         near = rows & (ahead <= self.steps)  # [B]
-        ends = virtual_ends(
-            learner,
-            learner.act,
-            state,
-            goal,
-            ahead * near,
-            self.steps,
-            self.noise,
-            generator,
-            self.random_action_probability,
-        )
-        return torch.where(near.unsqueeze(-1), learner.task.phi(ends), goal)
+        with torch.inference_mode():
+            ends = virtual_ends(
+                learner,
+                learner.act,
+                state,
+                goal,
+                ahead * near,
+                self.steps,
+                self.noise,
+                generator,
+                self.random_action_probability,
+            )
+            return torch.where(near.unsqueeze(-1), learner.task.phi(ends), goal)

@@ -29,7 +29,6 @@ class ModelBased(Relabel):
         require_at_least("model.relabel.noise", noise, 0.0)
         self.steps, self.noise = steps, noise
 
-    @torch.inference_mode()
     def goals(self, batch: TensorDict, rows: Tensor, learner: Learner, generator: torch.Generator) -> Tensor:
         """Draw a goal from the n + 1 states of each row's virtual path, s_{t+1} included (lines 11 to 19).
 
@@ -39,5 +38,6 @@ class ModelBased(Relabel):
         state = learner.task.state(batch["next", "observation"], batch["next", "achieved_goal"])
         goal = batch["desired_goal"]
         steps = torch.randint(self.steps + 1, (len(batch),), generator=generator, device=state.device) * rows  # [B]
-        ends = virtual_ends(learner, learner.target_act, state, goal, steps, self.steps, self.noise, generator)
-        return learner.task.phi(ends)
+        with torch.inference_mode():
+            ends = virtual_ends(learner, learner.target_act, state, goal, steps, self.steps, self.noise, generator)
+            return learner.task.phi(ends)

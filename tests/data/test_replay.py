@@ -43,6 +43,9 @@ def test_entries_of_a_row_belong_to_one_transition():
     assert torch.equal(batch["next", "achieved_goal"][:, 0], 100 * number + step + 1)
     assert torch.equal(batch["achieved_goal"][:, 0], 100 * number + step)
     assert torch.equal(batch["desired_goal"][:, 0], -1 - number - 100 * (step >= T / 2)), "the one it was acted for"
+    assert torch.equal(batch["steps_left"], T - step.long())
+    assert batch.shape == batch["next"].shape == (500,)
+    assert batch.device == batch["next"].device == torch.device("cpu"), "a batch that knows where it is"
 
 
 def test_hindsight_goals_are_achieved_after_the_action_in_the_same_episode():
@@ -75,6 +78,16 @@ def test_a_full_replay_forgets_the_oldest_episode_first():
     assert replay.last_episode(replay.generator)["observation"][0, 1] == 6.0
 
 
+def test_a_capacity_between_two_numbers_of_episodes_holds_the_smaller_one():
+    assert len(filled(7, capacity=4 * T - 1)) == 3
+
+
+def test_all_transitions_are_the_steps_that_were_taken_in_order():
+    batch = filled(3, lengths=SHORT).all_transitions()
+    expected = [[step, number] for number in range(3) for step in range(SHORT.get(number, T))]
+    assert batch["observation"].tolist() == expected
+
+
 def test_sampling_changes_nothing_but_the_generator():
     replay = filled(3)
     before = replay.episodes.clone()
@@ -105,6 +118,15 @@ def test_a_replay_restored_with_another_seed_samples_by_its_own():
     samples = [replay.sample(100) for replay in (original, *copies)]
     assert (samples[1] == samples[2]).all()
     assert not (samples[0] == samples[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("capacity", "horizon", "message"),
+    [(20, T, r"data\.capacity is 20; allowed: 30, as in"), (30, 5, r"data\.horizon is 5; allowed: 10, as in")],
+)
+def test_a_replay_of_another_size_is_not_restored(capacity, horizon, message):
+    with pytest.raises(UserError, match=message):
+        EpisodeReplay(capacity, horizon, Uniform(), seed=0).load_state_dict(filled(2, capacity=30).state_dict())
 
 
 def test_the_saved_state_holds_only_the_filled_part():
@@ -142,6 +164,8 @@ def test_every_step_that_was_taken_is_as_likely_as_every_other():
 
 
 def test_short_episodes_that_have_made_room_decide_nothing():
+    assert filled(2).whole
+    assert not filled(2, lengths=SHORT).whole
     replay = filled(5, capacity=3 * T, lengths={0: 2, 1: 3})
     expected = filled(5, capacity=3 * T)
     assert (replay.sample(200) == expected.sample(200)).all()
@@ -192,6 +216,10 @@ class TestPaths:
         starts = {(int(n), int(s)) for n, s in zip(number, first, strict=True)}
         assert starts == {(1, 0), (2, 0), (2, 1), *((3, step) for step in range(T - 3))}
         assert not batch["next", "observation"].isnan().any()
+
+    def test_an_episode_may_be_just_as_long_as_a_path(self):
+        batch = filled(1, lengths={0: 4}).sample(5, path_length=4)
+        assert batch["observation"][..., 0].tolist() == [[0.0, 1.0, 2.0, 3.0]] * 5
 
     def test_where_no_episode_is_long_enough_it_is_said(self):
         with pytest.raises(UserError, match=r"model\.path_length is 4; allowed: the length of some stored episode"):

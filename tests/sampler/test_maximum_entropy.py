@@ -48,6 +48,13 @@ def test_weights_are_the_ranks_of_the_complementary_density():
     assert sorted(ranks) == list(range(1, 21))
 
 
+def test_paths_of_one_density_are_ranked_in_their_order():
+    sampler = filled(10).sampler
+    sampler.log_density = np.zeros(100)
+    sampler.rank()
+    assert sampler.weights.tolist() == list(range(1, 101))
+
+
 def test_episodes_are_drawn_as_often_as_their_weights_say():
     replay = filled(10)
     drawn = torch.bincount(replay.sampler(10, 50_000, replay.generator), minlength=10) / 50_000
