@@ -1,10 +1,48 @@
 """The strategy `ddp`: data-parallel workers."""
 
+import os
 import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, cast
 
+from lightning import Trainer
+from lightning.fabric.plugins.environments import ClusterEnvironment
+from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
+from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from mher_pl.errors import Interrupted
+from mher_pl.parallel.workers import LOST
+
+PATIENCE = 60.0  # seconds
+
+
+class WorkerWatch(_ChildProcessObserver):
+    """Ends all workers where one has failed and the first does not notice, as in a collective operation of NCCL.
+
+    Lightning's own kills the first one within seconds, silently, and with it what it has to say.
+    """
+
+    def _terminate_all(self) -> None:
+        time.sleep(PATIENCE)
+        print(f"error: {LOST}", file=sys.stderr, flush=True)
+        super()._terminate_all()
+
+
+class WorkerLauncher(_SubprocessScriptLauncher):
+    """Starts the other workers of this node, and watches them."""
+
+    def launch(self, function: Callable, *args: Any, trainer: Trainer | None = None, **kwargs: Any) -> Any:
+        """Start them, unless a cluster did, and call `function` for this one."""
+        self.cluster_environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
+        if not self.cluster_environment.creates_processes_externally:
+            self._call_children_scripts()  # what `launch` of the base class calls; that one has another watch
+            WorkerWatch(os.getpid(), self.procs).start()
+        _set_num_threads_if_needed(num_processes=self.num_processes)
+        return function(*args, **kwargs)
 
 
 class WorkerStrategy(DDPStrategy):
@@ -17,6 +55,10 @@ class WorkerStrategy(DDPStrategy):
     """
 
     strategy_name = "ddp"
+
+    def _configure_launcher(self) -> None:  # where Lightning asks every strategy for its launcher
+        environment = cast(ClusterEnvironment, self.cluster_environment)
+        self._launcher = WorkerLauncher(environment, self.num_processes, self.num_nodes)
 
     def configure_ddp(self) -> None:
         """Leave the module unwrapped."""

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from mher_pl.streams import Stream, stream_seed
 
+LOST = "a data-parallel worker is gone, killed or failed; allowed: all workers until the end"
+
 
 def worker_seed(seed: int, rank: int) -> int:
     """Return the seed of a data-parallel worker; the first keeps the run's own."""
@@ -36,3 +38,8 @@ def gather_from_workers(trainer: Trainer, state: Any) -> list[Any]:
     states = [None] * trainer.world_size if trainer.is_global_zero else None
     torch.distributed.gather_object(state, states)
     return states or []
+
+
+def is_lost_worker(error: BaseException) -> bool:
+    """Whether a worker waited in vain for another one, which is gone: the backends say it each in their own way."""
+    return isinstance(error, torch.distributed.DistError) or "gloo/transport" in str(error)

@@ -1,20 +1,28 @@
-"""Failures of the machine, told in one line: disks and memory."""
+"""Failures of the machine, told in one line: disks, memory and processes."""
 
 import threading
 from pathlib import Path
 
 from mher_pl.errors import UserError
 from mher_pl.memory import free_memory, in_gigabytes, is_out_of_memory
+from mher_pl.parallel.workers import LOST, is_lost_worker
 from mher_pl.storage.folder import LAST
 
 
 def of_machine(error: Exception, folder: Path | None) -> UserError | None:
-    """Return what to tell of a disk that failed, or of memory that ran out, in a run that writes into `folder`."""
+    """Return what to tell of a disk that failed, memory that ran out or a worker that is gone.
+
+    Args:
+        error: what was raised.
+        folder: of the run, where this process writes it.
+    """
     if isinstance(error, OSError):
         place = error.filename or folder or "a file"
         told = f"{place}: {error.strerror or error}; allowed: a disk that has room and can be written"
     elif is_out_of_memory(error):
         told = f"out of memory, {in_gigabytes(free_memory())} are free; allowed: smaller batches, networks or replay"
+    elif is_lost_worker(error):
+        told = LOST
     else:
         return None
     saved = folder is not None and (folder / LAST).is_file()

@@ -1,8 +1,14 @@
+import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 import torch
+from lightning import Callback
 from trained_runs import assert_same_run, fit, noted_threads, run_folder, run_process, scalars, state
+
+from mher_pl.parallel import ddp
 
 WORKERS = ["--trainer.strategy=ddp", "--trainer.devices=2", "--threads=2"]
 
@@ -78,6 +84,42 @@ def test_sigterm_stops_all_workers_after_the_same_episode_and_they_resume_exactl
     assert state(run_folder(tmp_path / "parts"))["/GoalDataModule/position"] == 1
     run_process(tmp_path / "parts", *options, "--ckpt_path=last")
     assert_same_run(run_folder(tmp_path / "whole"), run_folder(tmp_path / "parts"))
+
+
+class KillAt(Callback):
+    """Kills one worker in the third epoch."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        if (trainer.current_epoch, trainer.global_rank) == (2, self.rank):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rank", "code"), [(0, -signal.SIGKILL), (1, 1)])
+def test_a_killed_worker_is_one_line_and_the_run_goes_on_from_its_last_checkpoint(tmp_path, workers, rank, code):
+    kill = ["--trainer.callbacks=tests.parallel.test_ddp.KillAt", f"--trainer.callbacks.rank={rank}"]
+    _, errors = run_process(tmp_path, *WORKERS, *kill, code=code)
+    lines = [line for line in errors.splitlines() if "resource_tracker" not in line]  # Python's, of what was killed
+    assert len(lines) == 1, errors
+    assert lines[0].startswith("error: a data-parallel worker is gone, killed or failed; ")
+    assert ("--ckpt_path last goes on from the last checkpoint" in errors) == (rank == 1)  # the first one writes
+    assert state(run_folder(tmp_path))["/epoch"] in (0, 1)
+    run_process(tmp_path, *WORKERS, "--ckpt_path=last")
+    assert_same_run(run_folder(workers), run_folder(tmp_path))
+
+
+def test_where_the_first_worker_does_not_notice_it_is_ended_with_the_same_line(monkeypatch, capsys):
+    killed = []
+    monkeypatch.setattr(ddp, "PATIENCE", 0.0)
+    monkeypatch.setattr(os, "kill", lambda pid, signum: killed.append((pid, signum)))
+    with subprocess.Popen(["false"]) as failed:
+        failed.wait()
+        assert ddp.WorkerWatch(1234, [failed])._run()
+    assert killed == [(1234, signal.SIGKILL)]
+    assert capsys.readouterr().err.startswith("error: a data-parallel worker is gone, killed or failed; ")
 
 
 def test_a_checkpoint_of_another_number_of_workers_is_refused(tmp_path, workers, capsys):
