@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -19,8 +18,8 @@ from mher_pl.data import data_of
 from mher_pl.errors import require_int
 from mher_pl.evaluate import Episodes
 
-CELLS = 24  # of a map, along each side
-STARTS = 20  # states that the critic's values are means over
+CELLS = 16  # of a map, along each side
+STARTS = 8  # states that the critic's values are means over
 BANDWIDTH = 0.06  # standard deviation of the weights of a cell's neighbours, as a share of a side
 
 
@@ -59,30 +58,53 @@ def draw_maps(episodes: Episodes, agent: Agent) -> Figure | None:
     pairs = list(combinations(differing[:3], 2))
     if not pairs:
         return None
-    has_critic = agent.value(episodes.observations[:1], episodes.desired_goals[:1], episodes.actions[:1]) is not None
     share = (torch.arange(CELLS) + 0.5) / CELLS
     grid = low + share.unsqueeze(-1) * (high - low)  # [CELLS, goal]
     success = torch.as_tensor(episodes.success, dtype=torch.float32)  # [N]
+    cells = [torch.cartesian_prod(grid[:, y], grid[:, x]).flip(-1) for x, y in pairs]  # [CELLS * CELLS, 2], by rows
+    sides = [(high - low)[list(pair)] for pair in pairs]
+    reached = [
+        smoothed(success, goals[:, pair] / side, cell / side)
+        for pair, side, cell in zip(pairs, sides, cells, strict=True)
+    ]
+    columns = [("success", "RdYlBu", reached)]
+    if agent.value(episodes.observations[:1], episodes.desired_goals[:1], episodes.actions[:1]) is not None:
+        asked = goals.median(dim=0).values.repeat(len(pairs), CELLS**2, 1)  # [pairs, CELLS * CELLS, goal]
+        for goal, pair, cell in zip(asked, pairs, cells, strict=True):
+            goal[:, pair] = cell
+        q = values(agent, episodes.observations[: len(goals)][:STARTS], asked.flatten(0, 1))
+        columns.append(("Q at the start", "viridis", list(q.split(CELLS**2))))
+    width, height = 3.0 * len(columns) + 0.6, 2.6 * len(pairs) + 0.6  # inches
     with matplotlib.rc_context({"font.size": 9}):
-        figure = Figure(figsize=(3.3 * (1 + has_critic), 2.9 * len(pairs)), dpi=100, layout="constrained")
-        rows = figure.subplots(len(pairs), 1 + has_critic, squeeze=False)
-        for panels, pair in zip(rows, pairs, strict=True):
-            x, y = grid[:, pair].unbind(dim=-1)  # [CELLS] each
-            cells = torch.cartesian_prod(y, x).flip(-1)  # [CELLS * CELLS, 2], row by row
-            places, sides = goals[:, pair], (high - low)[list(pair)]
-            _show(panels[0], smoothed(success, places / sides, cells / sides), x, y, "RdYlBu", (0.0, 1.0))
-            panels[0].scatter(*places.T, c=success, cmap="RdYlBu", vmin=0.0, vmax=1.0, s=20, edgecolors="white", lw=0.8)
-            panels[0].set_title("success")
-            if has_critic:
-                asked = goals.median(dim=0).values.repeat(len(cells), 1)  # [CELLS * CELLS, goal]
-                asked[:, pair] = cells
-                _show(
-                    panels[1], values(agent, episodes.observations[: len(goals)][:STARTS], asked), x, y, "viridis", None
+        figure = Figure(figsize=(width, height), dpi=100)
+        panels = figure.subplots(
+            len(pairs),
+            len(columns),
+            squeeze=False,
+            sharey="row",
+            # Margins by hand: a layout engine would draw every label once more.
+            gridspec_kw={
+                "left": 0.6 / width,
+                "right": 1.0 - 0.3 / width,
+                "bottom": 0.5 / height,
+                "top": 1.0 - 0.3 / height,
+            },
+        )
+        for (title, colour_map, maps), column in zip(columns, panels.T, strict=True):
+            shown = torch.cat(maps)
+            limits = (0.0, 1.0) if title == "success" else (shown.min().item(), shown.max().item())
+            for panel, (x, y), colours in zip(column, pairs, maps, strict=True):
+                mesh = panel.pcolormesh(
+                    grid[:, x], grid[:, y], colours.view(CELLS, CELLS), cmap=colour_map, clim=limits, shading="nearest"
                 )
-                panels[1].set_title("Q at the start")
-            for panel in panels:
-                panel.set(xlabel=f"dimension {pair[0] + 1}", ylabel=f"dimension {pair[1] + 1}", box_aspect=1)
-                panel.locator_params(nbins=4)
+                panel.set(xlabel=f"dimension {x + 1}", box_aspect=1)
+                panel.locator_params(nbins=3)
+            column[0].set_title(title)
+            figure.colorbar(mesh, ax=column, shrink=0.85 / len(pairs))
+        for panel, (x, y) in zip(panels[:, 0], pairs, strict=True):
+            panel.set_ylabel(f"dimension {y + 1}")
+            places = goals[:, [x, y]].T
+            panel.scatter(*places, c=success, cmap="RdYlBu", vmin=0.0, vmax=1.0, s=20, edgecolors="white", lw=0.8)
     return figure
 
 
@@ -100,15 +122,3 @@ def values(agent: Agent, starts: Tensor, goals: Tensor) -> Tensor:
     value = agent.value(observation, goal, agent.act(observation, goal))
     assert value is not None
     return value.view(len(starts), len(goals)).mean(dim=0).cpu()
-
-
-def _show(
-    panel: Axes, colours: Tensor, x: Tensor, y: Tensor, colour_map: str, limits: tuple[float, float] | None
-) -> None:
-    """Draw a map of values [C] of cells whose centres have the coordinates `x` and `y` [CELLS]."""
-    mesh = panel.pcolormesh(x, y, colours.view(len(y), len(x)), cmap=colour_map, shading="nearest")
-    if limits is not None:
-        mesh.set_clim(*limits)
-    figure = panel.get_figure()
-    assert figure is not None
-    figure.colorbar(mesh, ax=panel, shrink=0.85)

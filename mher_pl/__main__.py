@@ -25,6 +25,7 @@ train and evaluate
 
 deploy
   export    RUN --out policy.pt2                 the policy as a torch.export program, without this package
+  push-to-hub  RUN user/repo                     the policy, with a card, on the Hugging Face Hub
 
 compare
   report    RUN... --out DIR                     learning curves and tables of finished runs
@@ -37,6 +38,7 @@ COMMANDS = {  # and the modules that they are in, beside those of Lightning's co
     "report": "mher_pl.compare.report",
     "sweep": "mher_pl.compare.sweep",
     "export": "mher_pl.policy",
+    "push-to-hub": "mher_pl.run.push",
 }
 
 

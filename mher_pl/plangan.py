@@ -220,7 +220,6 @@ class PlanGAN(Agent):
             "dynamics": describe(self.dynamics),
             "gans": self.gans,
             "noise_size": self.noise_size,
-            "env_kwargs": self.data.env_kwargs,  # the planner asks the task for rewards
             "seed": self.seed,
         }
 

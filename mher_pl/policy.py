@@ -1,7 +1,9 @@
-"""The learned policy without a trainer: loaded from a checkpoint, or exported to run without this package."""
+"""The learned policy without a trainer: loaded, saved alone, or exported to run without this package."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -12,9 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from mher_pl.envs import make_vec
 from mher_pl.errors import OneLineParser, UserError
+from mher_pl.evaluate import Episodes, rollout
 from mher_pl.gan import Generators
 from mher_pl.inputs import Inputs
 from mher_pl.inspection import inspect_task
@@ -24,7 +30,14 @@ from mher_pl.parts import rebuild
 from mher_pl.planner import Planner
 from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.folder import checkpoint_file, local_path
+from mher_pl.storage.hub import HUB, download
+from mher_pl.streams import Stream, stream_seeds
 from mher_pl.task import Shape
+from mher_pl.version import __version__
+
+ALONE = ".safetensors"  # ending of a file with a policy and nothing else
+FORMAT = 1  # of these files; changes with what `Policy.description` must hold
+SHIPPED = Path(__file__).parent / "policies"  # with the package: TASK/METHOD.safetensors
 
 
 class PolicyNetwork(nn.Module):
@@ -45,7 +58,7 @@ class PlannedPolicy(nn.Module):
     The task that its environment is of tells which imagined states are at the goal.
 
     Args:
-        saved: what a checkpoint says of the agent.
+        saved: the policy's description.
 
     Raises:
         UserError: the environment cannot be made.
@@ -61,7 +74,7 @@ class PlannedPolicy(nn.Module):
             )
         assert shape.goal_indices is not None  # `Planner.check` has seen to it
         indices = list(shape.goal_indices), list(shape.desired_goal_indices)
-        self.task = inspect_task(shape.env, own["env_kwargs"], *indices)
+        self.task = inspect_task(shape.env, saved["env_kwargs"], *indices)
         self.inputs, self.dynamics = rebuild(saved["inputs"], Inputs), rebuild(own["dynamics"], OneStepModels)
         self.inputs.build(shape)
         self.dynamics.build(self.task)
@@ -78,14 +91,25 @@ class Policy:
     """A learned policy as a function of observations and goals, with actions in [-1, 1], as `mher_pl.make` takes them.
 
     Args:
-        env: Gymnasium id of the task it was trained on.
-        observation_size: entries of an observation.
-        goal_size: entries of a goal.
-        network: computes the actions.
+        description: what it was trained on and what its networks are, as plain data: `task`, `env_kwargs`, `inputs`,
+            `hidden_sizes`, and a planner's `planner`.
+
+    Raises:
+        UserError: a part is of a module that was not imported.
     """
 
-    def __init__(self, env: str, observation_size: int, goal_size: int, network: PolicyNetwork | PlannedPolicy) -> None:
-        self.env, self.observation_size, self.goal_size, self.network = env, observation_size, goal_size, network
+    def __init__(self, description: Mapping[str, Any]) -> None:
+        self.description = description
+        task = Shape(**description["task"])
+        self.env, self.env_kwargs = task.env, description["env_kwargs"]
+        self.observation_size, self.goal_size = task.observation_size, task.goal_size
+        self.network: PolicyNetwork | PlannedPolicy
+        if "planner" in description:
+            self.network = PlannedPolicy(description)
+        else:
+            inputs = rebuild(description["inputs"], Inputs)
+            inputs.build(task)
+            self.network = PolicyNetwork(inputs, Actor(inputs.size, task.action_size, description["hidden_sizes"]))
 
     @torch.inference_mode()
     def __call__(
@@ -117,32 +141,85 @@ class Policy:
             raise UserError(f"{name} has shape {list(value.shape)}; allowed for {self.env}: [..., {size}]")
         return value
 
+    def evaluate(self, episodes: int, seed: int = 0) -> Episodes:
+        """Run whole episodes of its task, the same that `test` runs in a run of this seed.
+
+        Raises:
+            UserError: the environment cannot be made.
+        """
+        shape = Shape(**self.description["task"])
+        indices = None if shape.goal_indices is None else list(shape.goal_indices)
+        task = inspect_task(self.env, self.env_kwargs, indices, list(shape.desired_goal_indices))
+        envs = make_vec(self.env, num_envs=episodes, **self.env_kwargs)
+        try:
+            seeds = stream_seeds(episodes, seed, Stream.TEST)
+            return rollout(lambda *inputs: torch.as_tensor(self(*inputs)), envs, task, seeds)
+        finally:
+            envs.close()
+
+
+def shipped_policies() -> dict[str, Path]:
+    """Return the policies of the package by name: `fetch` is MHER's, `fetch/mher_plus` that of another method."""
+    files = sorted(SHIPPED.glob(f"*/*{ALONE}"))
+    return {file.parent.name if file.stem == "mher" else f"{file.parent.name}/{file.stem}": file for file in files}
+
 
 def load_policy(path: str | Path, device: str | torch.device = "cpu") -> Policy:
-    """Load the policy of a run's folder (its last checkpoint) or of a checkpoint file.
+    """Load a policy, in evaluation mode and without gradients.
 
-    Of the file only the policy's own weights stay in memory, however large the replay beside them. A
+    Of a checkpoint only the policy's own weights stay in memory, however large the replay beside them. A
     planner makes its environment once, for the rewards.
 
+    Args:
+        path: a run's folder `RUN`, for its last checkpoint, `RUN/best`, a checkpoint, a file that `save_policy` wrote,
+            a name such as `fetch` or `fetch/mher_plus` of one that the package has, or `hf://user/repo[/file]` for
+            one on the Hugging Face Hub.
+        device: of its networks.
+
     Raises:
-        UserError: there is no such checkpoint, it is not one of mher_pl's, or its method has no actor.
+        UserError: there is no such policy, the file is not one of mher_pl's, or its method has no actor.
     """
-    path = checkpoint_file(path)
-    checkpoint = read_checkpoint(path)
-    agent, weights = checkpoint["agent"], checkpoint["state_dict"]
-    task = Shape(**agent["task"])
-    network: PolicyNetwork | PlannedPolicy
-    if "planner" in agent:
-        network = PlannedPolicy(agent)
+    shipped = shipped_policies()
+    if str(path).startswith(HUB):
+        file = download(str(path))
+    elif str(path) in shipped and not os.path.exists(path):
+        file = shipped[str(path)]
     else:
-        inputs = rebuild(agent["inputs"], Inputs)
-        inputs.build(task)
-        network = PolicyNetwork(inputs, Actor(inputs.size, task.action_size, agent["hidden_sizes"]))
-    saved = {name: re.sub("^actor", agent["acting"], name) for name in network.state_dict()}
+        file = checkpoint_file(path, others=f"{HUB}user/repo, or a policy's name: {', '.join(shipped)}")
+    if file.suffix == ALONE:
+        description, weights, prefix = *_read_alone(file), "actor"
+    else:
+        checkpoint = read_checkpoint(file)
+        agent, weights = checkpoint["agent"], checkpoint["state_dict"]
+        description = {key: agent[key] for key in ("task", "inputs", "hidden_sizes", "planner") if key in agent}
+        description["env_kwargs"] = checkpoint["GoalDataModule"]["env_kwargs"]
+        prefix = agent["acting"]
+    policy = Policy(description)
+    saved = {name: re.sub("^actor", prefix, name) for name in policy.network.state_dict()}
     if not weights.keys() >= set(saved.values()):
-        raise UserError(f"{path} holds no actor; allowed: checkpoints of methods that learn a policy")
-    network.load_state_dict({name: weights[other] for name, other in saved.items()})
-    return Policy(task.env, task.observation_size, task.goal_size, network.to(device).requires_grad_(False))
+        raise UserError(f"{file} holds no actor; allowed: checkpoints of methods that learn a policy")
+    policy.network.load_state_dict({name: weights[other] for name, other in saved.items()})
+    policy.network.to(device).requires_grad_(False)
+    return policy
+
+
+def save_policy(policy: Policy, path: str | Path) -> None:
+    """Write a policy alone, for `load_policy`: its weights, and in the file's metadata its description."""
+    text = json.dumps({"format": FORMAT, "version": __version__, "policy": policy.description})
+    Path(path).write_bytes(save(policy.network.state_dict(), metadata={"mher_pl": text}))
+
+
+def _read_alone(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return description and weights of what `save_policy` wrote."""
+    try:
+        with safe_open(path, "pt") as file:
+            content = json.loads(file.metadata()["mher_pl"])
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+    except (SafetensorError, TypeError, KeyError) as error:
+        raise UserError(f"{path} is damaged or holds no policy of mher_pl; allowed: what save_policy wrote") from error
+    if content["format"] != FORMAT:
+        raise UserError(f"{path} was written by mher_pl {content['version']}, in another form; allowed: form {FORMAT}")
+    return content["policy"], weights
 
 
 def export_policy(policy: Policy, path: str | Path) -> None:
@@ -156,7 +233,7 @@ def export_policy(policy: Policy, path: str | Path) -> None:
     if isinstance(policy.network, PlannedPolicy):
         raise UserError(
             "CKPT names a checkpoint of a planner, which needs its task; allowed: methods with an actor, or "
-            "mher_pl.load_policy"
+            f"--out that ends in {ALONE}, for mher_pl.load_policy"
         )
     batch = torch.export.Dim("batch")
     example = torch.zeros(2, policy.observation_size), torch.zeros(2, policy.goal_size)
@@ -166,19 +243,22 @@ def export_policy(policy: Policy, path: str | Path) -> None:
 
 def main(argv: list[str]) -> int:
     """Run `export`."""
-    parser = OneLineParser("python -m mher_pl export", description="Write a learned policy as a torch.export program.")
+    parser = OneLineParser(
+        "python -m mher_pl export",
+        description=f"Write a learned policy as a torch.export program, or as its weights alone (*{ALONE}).",
+    )
     parser.add_argument("checkpoint", metavar="CKPT", help="a checkpoint, or a run's folder, whose last one it is")
     parser.add_argument(
         "--out",
         type=partial(local_path, setting="--out"),
         default=Path("policy.pt2"),
-        help="the file to write (policy.pt2)",
+        help=f"the file to write (policy.pt2); one that ends in {ALONE} is for load_policy",
     )
     options = parser.parse_args(argv)
     policy = load_policy(options.checkpoint)
     try:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        export_policy(policy, options.out)
+        (save_policy if options.out.suffix == ALONE else export_policy)(policy, options.out)
     except (OSError, RuntimeError) as error:  # torch reports a file that cannot be opened as RuntimeError
         raise UserError(f"--out is {str(options.out)!r} ({error}); allowed: a file that can be written") from error
     print(f"{options.out}: {policy.env}, observation [B, {policy.observation_size}], goal [B, {policy.goal_size}]")

@@ -12,7 +12,7 @@ import yaml
 
 import mher_pl
 from mher_pl.__main__ import main
-from mher_pl.compare.grid import read_sweep
+from mher_pl.compare.sweep_file import read_sweep
 from mher_pl.run.cli import MherCLI, expand_run, resolve_configs
 from mher_pl.run.listing import PARTS, parts_of
 from mher_pl.storage.configs import find_config
@@ -114,7 +114,7 @@ def test_every_class_of_ones_own_trains_with_every_callback(text: str, here: Pat
 def test_every_config_is_one(text: str, here: Path, tmp_path: Path):
     path = tmp_path / "shown.yaml"
     path.write_text(text)
-    if "tasks" in yaml.safe_load(text):
+    if "seeds" in yaml.safe_load(text):
         read_sweep(path)
     else:
         mher_pl.load("point2d", path, **SMALL)
@@ -178,6 +178,15 @@ def test_the_setup_is_two_commands_and_continuous_integration_runs_the_second():
     assert "python -m mher_pl fit --config configs/fetch.yaml" in text
     assert "\nRun the tests:\n\n```" in text
     assert "pytest" in text.split("\nRun the tests:\n")[1].split("```")[1]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_row_of_a_table_is_below_its_header(document: Path):
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for table in re.findall(r"(?<=\n\n)(?:\|.*\n)+", text):
+        rows = table.splitlines()
+        assert re.fullmatch(r"[|:-]+", rows[1]), rows[0]
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1, rows[0]
 
 
 FILE = r"(?<![\w/])((?:configs|benchmarks|callbacks|mher_pl|tests|docs|website)/[\w./-]+)"

@@ -65,7 +65,7 @@ def test_the_wheel_has_every_module_config_and_asset_and_no_top_level_name_but_m
     files = [Path(folder, name) for folder, _, files in os.walk(source, followlinks=True) for name in files]
     expected = {file.relative_to(ROOT).as_posix() for file in files if "__pycache__" not in file.parts}
     assert {name for name in names if name.startswith("mher_pl/")} == expected
-    for name in ("callbacks/video.py", "configs/algorithms/her.yaml", "envs/assets/sawyer/sawyer_reach.xml"):
+    for name in ("callbacks/video.py", "configs/algorithms/her.yaml", "envs/assets/sawyer/reach/hand.xml"):
         assert f"mher_pl/{name}" in expected
 
 

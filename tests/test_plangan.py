@@ -13,6 +13,7 @@ from mher_pl.inputs import Inputs
 from mher_pl.one_step import OneStepModels
 from mher_pl.plangan import PlanGAN
 from mher_pl.planner import Planner
+from mher_pl.policy import save_policy
 from mher_pl.storage.checkpoint import write_checkpoint
 from mher_pl.task import Task
 
@@ -253,6 +254,8 @@ class TestRun:
         assert torch.equal(policy(seen, goal), cli.model.act(seen, goal))
         assert isinstance(policy(observation), np.ndarray)
         assert policy(seen[0], goal[0]).shape == (2,)
+        save_policy(policy, tmp_path / "a.safetensors")
+        assert torch.equal(mher_pl.load_policy(tmp_path / "a.safetensors")(seen, goal), policy(seen, goal))
 
     def test_export_is_refused_in_one_line(self, run, tmp_path, capsys):
         assert main(["export", str(run), "--out", str(tmp_path / "policy.pt2")]) == 1

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from trained_runs import ROOT, fit, run_folder
 
 import mher_pl
 from mher_pl.__main__ import main
 from mher_pl.errors import UserError
+from mher_pl.policy import save_policy
 from mher_pl.run.api import load
 from mher_pl.storage.checkpoint import write_checkpoint
 
@@ -153,6 +155,37 @@ def test_export_ends_with_one_line_after_a_mistake(tmp_path, run, capsys):
         main(["export"])
     assert stop.value.code == 2
     assert capsys.readouterr().err.startswith("error: the following arguments are required: CKPT")
+
+
+def test_a_policy_alone_acts_and_is_described_as_the_run_is(tmp_path, run, observations):
+    file = tmp_path / "a.safetensors"
+    assert main(["export", str(run), "--out", str(file)]) == 0
+    alone, policy = mher_pl.load_policy(file), mher_pl.load_policy(run)
+    assert np.array_equal(alone(observations), policy(observations))
+    assert alone.description == policy.description
+    assert file.stat().st_size < 20_000  # none of the critic, the replay and the optimisers
+
+
+def test_what_is_no_policy_alone_is_refused(tmp_path, run):
+    file = tmp_path / "a.safetensors"
+    save_policy(mher_pl.load_policy(run), file)
+    content = file.read_bytes()
+    weights = safetensors.torch.load(content)
+    for damaged in (b"", content[:-100], safetensors.torch.save(weights, {"format": "pt"}), b"x" * 1000):
+        file.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"a\.safetensors is damaged or holds no policy of mher_pl"):
+            mher_pl.load_policy(file)
+    file.write_bytes(content.replace(b'{\\"format\\": 1', b'{\\"format\\": 2'))
+    with pytest.raises(UserError, match=r"was written by mher_pl \S+, in another form; allowed: form 1"):
+        mher_pl.load_policy(file)
+
+
+def test_it_is_evaluated_on_the_episodes_of_test(run, capsys):
+    assert main(["test", str(run), "--evaluation.episodes", "8"]) == 0
+    printed = dict(line.split()[:2] for line in capsys.readouterr().out.splitlines()[1:])
+    measured = mher_pl.load_policy(run).evaluate(8).means()
+    for name in ("success_any", "return", "final_distance"):
+        assert printed[name] == f"{measured[f'eval/{name}']:.3f}"
 
 
 @pytest.mark.gpu

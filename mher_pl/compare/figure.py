@@ -45,6 +45,8 @@ STYLES = {
 }
 SPARE_STYLES = [(colour, DOTTED) for colour in (VERMILLION, BLUE, GREEN, ORANGE, PURPLE, BLACK, SKY)]
 
+MOST_IN_A_LEGEND = 8  # curves of one legend for all panels, where panels have different ones
+
 X_LABELS = {"epoch": "epoch", "env_steps": "environment steps of training", "wall_s": "seconds, median over seeds"}
 
 Curve = tuple[Sequence[float] | np.ndarray, np.ndarray]  # places on the x-axis [E], success rates [seed, E]
@@ -57,7 +59,7 @@ def draw_curves(
 
     Args:
         tasks: by task and then algorithm, its places on the x-axis [E] and success rates [seed, E].
-        episodes: of an evaluation, in ascending order where runs differ.
+        episodes: of an evaluation, in ascending order where runs differ; none where it is not known.
         x_label: what the x-axis is.
     """
     algorithms = list(dict.fromkeys(name for curves in tasks.values() for name in curves))
@@ -87,11 +89,21 @@ def draw_curves(
     for panel in axes.flat[len(tasks) :]:
         panel.set_visible(False)
 
+    seeds = [len(rates) for curves in tasks.values() for _, rates in curves.values()]
+    rate = f"success rate in {_range(episodes)} episodes" if episodes else "success rate"
+    caption = f"Line: median over {_range(seeds)} seeds of the {rate}; shaded: interquartile range"
+    if len({tuple(curves) for curves in tasks.values()}) > 1 and len(algorithms) > MOST_IN_A_LEGEND:
+        for panel, curves in zip(axes.flat, tasks.values(), strict=False):
+            lines = dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
+            panel.legend(
+                [lines[name] for name in curves], list(curves), frameon=False, fontsize="x-small", handlelength=3.2
+            )
+        figure.supxlabel(caption, fontsize="small")
+        return figure
     handles: dict[str, Artist] = {}
     for panel in axes.flat:
         handles |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
     names = [*known, *others]
-    seeds = [len(rates) for curves in tasks.values() for _, rates in curves.values()]
     figure.legend(
         [handles[name] for name in names],
         names,
@@ -99,8 +111,7 @@ def draw_curves(
         ncols=min(len(names), (3, 5, 7)[columns - 1]),
         frameon=False,
         handlelength=3.2,
-        title=f"Line: median over {_range(seeds)} seeds of the success rate in {_range(episodes)} episodes; "
-        "shaded: interquartile range",
+        title=caption,
         title_fontsize="small",
     )
     return figure

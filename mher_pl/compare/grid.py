@@ -1,4 +1,4 @@
-"""A grid of cells: what a sweep's file asks for, and what of it is on disk."""
+"""A sweep's cells, and what of them is on disk."""
 
 import hashlib
 import json
@@ -7,24 +7,17 @@ import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from mher_pl.compare.runs import IncompleteRun, Run, find_runs, read_run
 from mher_pl.errors import UserError
-from mher_pl.storage.configs import find_config
-from mher_pl.storage.folder import local_path
 from mher_pl.storage.settings import as_text
 
 FIT = [sys.executable, "-m", "mher_pl", "fit"]
 CHECK = [sys.executable, "-m", "mher_pl.run.check"]
-KEYS = ("tasks", "algorithms", "seeds", "jobs", "out", "overrides", "grid")
-MAX_SEED = 2**32 - 1  # the largest one that fit takes
-MAX_SEEDS = 10_000
-RESERVED = ("config", "seed_everything", "algorithm", "ckpt_path", "trainer.default_root_dir")  # set per cell
 
 
 @dataclass(frozen=True)
@@ -131,11 +124,11 @@ class Cell:
 
 def _digest(config: Path) -> str:
     """Return a digest of a config file's settings, which comments and the order of keys leave as it is."""
-    settings = yaml.safe_dump(_read_yaml("--config is", config))  # with sorted keys
+    settings = yaml.safe_dump(read_yaml("--config is", config))  # with sorted keys
     return hashlib.sha256(settings.encode()).hexdigest()[:12]
 
 
-def _read_yaml(source: str, path: Path) -> Any:
+def read_yaml(source: str, path: Path) -> Any:
     """Return what a YAML file holds, or raise `UserError` that begins with its `source`."""
     try:
         return yaml.safe_load(path.read_text())
@@ -145,36 +138,59 @@ def _read_yaml(source: str, path: Path) -> Any:
         raise UserError(f"{source} {path}, which is no YAML: {' '.join(str(error).split())}") from None
 
 
+class Method(NamedTuple):
+    """An algorithm, and the values that its cells have in place of its config's."""
+
+    algorithm: Path
+    values: dict[str, Any]  # by dotted setting
+
+    @property
+    def name(self) -> str:
+        """Return what its folders are called: `mher`, or `mher-steps-3`."""
+        return "-".join([self.algorithm.stem, *(f"{last(key)}-{plain(value)}" for key, value in self.values.items())])
+
+
+class Panel(NamedTuple):
+    """One part of a sweep's figure."""
+
+    task: Path
+    curves: dict[str, Method]  # by its label
+
+
 @dataclass(frozen=True)
 class Sweep:
-    """A grid of cells."""
+    """What is to be run, and what is drawn of it."""
 
-    tasks: list[Path]
-    algorithms: list[Path]
+    methods: list[tuple[Path, Method]]  # each with its task
     seeds: list[int]
     out: Path
     jobs: int = 1
     overrides: dict[str, Any] = field(default_factory=dict)
-    grid: dict[str, list[Any]] = field(default_factory=dict)  # values of settings, each with each
+    panels: dict[str, Panel] = field(default_factory=dict)  # of its figure, by title
 
     def cells(self) -> list[Cell]:
-        """Return the cells, every seed of an algorithm with the same values on a task together."""
-        digests = {config: _digest(config) for config in (*self.tasks, *self.algorithms)}
-        points = [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
-        cells = []
-        for task, algorithm, point, seed in product(self.tasks, self.algorithms, points, self.seeds):
-            name = "-".join([algorithm.stem, *(f"{_last(key)}-{_plain(value)}" for key, value in point.items())])
-            configs = {config: digests[config] for config in (task, algorithm)}
-            folder = self.out / task.stem / name / f"seed_{seed}"
-            cells.append(Cell(configs, seed, folder, self.overrides | point, name if point else None))
-        return cells
+        """Return the cells, each once, every seed of a method on a task together."""
+        digests = {path: _digest(path) for task, method in self.methods for path in (task, method.algorithm)}
+        cells = {}
+        for task, method in self.methods:
+            for seed in self.seeds:
+                configs = {path: digests[path] for path in (task, method.algorithm)}
+                folder = self.folder(task, method, seed)
+                name = method.name if method.values else None
+                cells[folder] = Cell(configs, seed, folder, self.overrides | method.values, name)
+        return list(cells.values())
+
+    def folder(self, task: Path, method: Method, seed: int) -> Path:
+        """Return the folder of one cell."""
+        return self.out / task.stem / method.name / f"seed_{seed}"
 
 
-def _last(key: str) -> str:
+def last(key: str) -> str:
+    """Return the last word of a dotted setting."""
     return key.rpartition(".")[2]
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     """Return a value as a part of a folder's name: `0.5`, or `256_256` for a list."""
     return re.sub(r"[^\w.-]+", "_", re.sub("^-", "minus", as_text(value))).strip("_")
 
@@ -198,103 +214,3 @@ def require_good_settings(cells: list[Cell]) -> None:
         cell, reason = wrong[0]
         more = f" (and {len(wrong) - 1} more of {len(first)} settings)" if len(wrong) > 1 else ""
         raise UserError(f"{cell.name} cannot run: {reason}{more}")
-
-
-def read_sweep(path: Path) -> Sweep:
-    """Read and check a sweep's YAML file.
-
-    Raises:
-        UserError: it is missing, or a key or a value is not allowed.
-    """
-    text = _read_yaml("SWEEP is", path)
-    if not isinstance(text, dict):
-        raise UserError(f"SWEEP is {path}; allowed: a YAML file with the keys {', '.join(KEYS)}")
-    for key in text:
-        if key not in KEYS:
-            raise UserError(f"{path} has the key {key!r}; allowed: {', '.join(KEYS)}")
-    beside = path.resolve().parent.parent  # where the file lies in `sweeps` of a `configs` folder
-    return Sweep(
-        tasks=_configs(text, "tasks", "", beside),
-        algorithms=_configs(text, "algorithms", "algorithms", beside),
-        seeds=_seeds(text.get("seeds")),
-        out=_out(text.get("out", str(Path("runs") / path.stem))),
-        jobs=require_jobs(text.get("jobs", 1)),
-        overrides=_overrides(text.get("overrides") or {}),
-        grid=_grid(text.get("grid") or {}, text.get("overrides") or {}),
-    )
-
-
-def _configs(text: dict[str, Any], key: str, folder: str, beside: Path) -> list[Path]:
-    """Find the config files of a key: each entry a path, or the name of a file in `folder` of a `configs` folder."""
-    entries = text.get(key)
-    if not isinstance(entries, list) or not entries:
-        raise UserError(f"{key} is {entries!r}; allowed: a list of config files or their names")
-    paths: list[Path] = []
-    for entry in map(str, entries):
-        path = find_config(key, entry, folder, beside=beside)
-        if path.stem in {other.stem for other in paths}:
-            raise UserError(f"{key} has two files named {path.stem}; allowed: different names, which name the folders")
-        paths.append(path)
-    return paths
-
-
-def _out(value: Any) -> Path:
-    if not isinstance(value, str) or not value:
-        raise UserError(f"out is {value!r}; allowed: the path of a folder")
-    return local_path(value, "out")
-
-
-def _is_int(value: Any, at_least: int, at_most: float = float("inf")) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and at_least <= value <= at_most
-
-
-def _seeds(value: Any) -> list[int]:
-    seeds = list(range(value)) if _is_int(value, 1, MAX_SEEDS) else value
-    valid = (
-        isinstance(seeds, list)
-        and all(_is_int(seed, 0, MAX_SEED) for seed in seeds)
-        and 0 < len(seeds) == len(set(seeds)) <= MAX_SEEDS
-    )
-    if not valid:
-        raise UserError(
-            f"seeds is {value!r}; allowed: a number of seeds from 1 to {MAX_SEEDS}, or a list of at most as many "
-            f"different integers from 0 to {MAX_SEED}"
-        )
-    return seeds
-
-
-def require_jobs(value: Any, name: str = "jobs") -> int:
-    """Return the number of cells to run at once, or raise `UserError`."""
-    if not _is_int(value, 1):
-        raise UserError(f"{name} is {value!r}; allowed: an integer of at least 1")
-    return value
-
-
-def _grid(value: Any, overrides: dict[str, Any]) -> dict[str, list[Any]]:
-    lists = isinstance(value, dict) and all(isinstance(values, list) and values for values in value.values())
-    if not lists or not all(isinstance(key, str) for key in value):
-        raise UserError(
-            f"grid is {value!r}; allowed: dotted settings with lists of values, such as model.discount: [0.98]"
-        )
-    for key, values in value.items():
-        names = [_plain(entry) for entry in values]
-        if key in RESERVED or key in overrides:
-            raise UserError(f"grid has {key}, which the sweep sets for each cell; allowed: any other setting of fit")
-        if len(set(names)) < len(names) or not all(names):
-            raise UserError(f"grid has {key}: {values!r}; allowed: values that differ in letters and digits")
-    if len({_last(key) for key in value}) < len(value):
-        raise UserError(f"grid has {', '.join(value)}; allowed: settings whose last words differ")
-    return value
-
-
-def _overrides(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise UserError(
-            f"overrides is {value!r}; allowed: dotted settings and their values, such as trainer.max_epochs: 5"
-        )
-    for key in RESERVED:
-        if key in value:
-            raise UserError(
-                f"overrides has {key}, which the sweep sets for each cell; allowed: any other setting of fit"
-            )
-    return value

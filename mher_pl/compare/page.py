@@ -1,5 +1,6 @@
 """The page of a report: one HTML file with the figure, the tables, the settings and the commands."""
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from html import escape
@@ -15,11 +16,12 @@ from mher_pl.version import __version__
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
 h1, h2, h3 { line-height: 1.2 } h2 { margin-top: 2.5rem }
-img { max-width: 100%; height: auto }
 .wide { overflow-x: auto }
+img { display: block; width: max(100%, 36rem); max-width: max-content; height: auto }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums }
-th, td { padding: 0.3rem 0.8rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap }
-th:first-child, td:first-child { text-align: left }
+th, td { padding: 0.3rem 0 0.3rem 1.2rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap }
+th:first-child, td:first-child { padding: 0.3rem 0; text-align: left; position: sticky; left: 0; background: #fff }
+@media (max-width: 40rem) { table { font-size: 0.75rem } }
 pre { background: #f5f5f5; padding: 0.8rem; overflow-x: auto; font-size: 0.85rem }
 """
 
@@ -34,7 +36,9 @@ def make_page(picture: bytes, tables: list[Table], groups: Groups) -> str:
     """
     members = [run for runs in groups.values() for run in runs]
     differing = differing_settings(groups)
-    curves = f'<p><img alt="Learning curves" src="data:image/png;base64,{b64encode(picture).decode()}"></p>'
+    curves = (
+        f'<div class="wide"><img alt="Learning curves" src="data:image/png;base64,{b64encode(picture).decode()}"></div>'
+    )
     commands = "\n".join(f"python -m mher_pl fit --config {quote(str(run.folder / CONFIG_FILE))}" for run in members)
     parts = [
         f"<h1>{len(members)} {'run' if len(members) == 1 else 'runs'}</h1>",
@@ -77,11 +81,15 @@ def differing_settings(groups: Groups) -> list[Table]:
 
 
 def _settings(runs: list[Run]) -> Mapping[str, str]:
-    """Return the settings of an algorithm's runs as texts, the seeds apart; several where runs differ."""
+    """Return the settings of an algorithm's runs as texts, the seeds apart; several where runs differ.
+
+    Classes of mher_pl are named without their modules, as the command line takes them.
+    """
     keys = dict.fromkeys(key for run in runs for key in run.settings if not key.endswith(".seed"))
+    texts = {key: [as_text(run.settings[key]) for run in runs if key in run.settings] for key in keys}
     return {
-        key: " or ".join(dict.fromkeys(as_text(run.settings[key]) for run in runs if key in run.settings))
-        for key in keys
+        key: " or ".join(dict.fromkeys(re.sub(r"^mher_pl(\.\w+)*\.(?=\w+$)", "", text) for text in own))
+        for key, own in texts.items()
     }
 
 

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from mher_pl.compare.engines import ENGINES, GRACE_S, Busy, Engine, Job, Stopped
-from mher_pl.compare.grid import Cell, read_sweep, require_good_settings, require_jobs
+from mher_pl.compare.grid import Cell, Sweep, require_good_settings
+from mher_pl.compare.kept import Curves, read_kept, write_kept
+from mher_pl.compare.panels import collect_curves, draw_panels
 from mher_pl.compare.runs import IncompleteRun
+from mher_pl.compare.sweep_file import read_sweep, require_jobs
 from mher_pl.errors import Interrupted, OneLineParser, UserError
 from mher_pl.storage.configs import find_config
 
@@ -130,25 +133,49 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def draw(sweep: Sweep, name: str, kept: Curves, table: Path | None) -> None:
+    """Draw what is finished of a sweep with panels, beside the table of kept runs, to which it is added."""
+    curves = collect_curves(sweep, kept)
+    figure = draw_panels(sweep, curves)
+    path = (sweep.out if table is None else table.parent) / f"{name}.png"
+    if table is not None:
+        write_kept(table, kept | curves)
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise UserError(f"out is {sweep.out} ({error.strerror}); allowed: a folder that can be written") from None
+    missing = len(sweep.cells()) - len(curves)
+    print(f"drawn: {path}" + (f", without {missing} cells that have not run" if missing else ""))
+
+
 def main(argv: list[str]) -> int:
     """Run the command."""
     parser = OneLineParser(
         prog="python -m mher_pl sweep",
-        description="Run tasks x algorithms x seeds, each cell a fit in its own process.",
+        description="Run tasks x algorithms x seeds, each cell a fit in its own process; draw its panels, if any.",
         epilog="Finished cells are skipped and interrupted ones continued: the same command resumes a sweep.",
     )
     parser.add_argument("sweep", metavar="SWEEP", help="YAML file, or name such as point_tasks")
     parser.add_argument("--jobs", type=int, help="cells to run at once (default: the file's)")
     parser.add_argument("--engine", choices=sorted(ENGINES), default="local", help="local processes or Ray tasks")
+    parser.add_argument(
+        "--kept", type=Path, metavar="CSV", help="table of runs: its cells are not run again, and new ones are added"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the command lines and run nothing")
+    parser.add_argument("--draw", action="store_true", help="draw what is finished and run nothing")
     arguments = parser.parse_args(argv)
 
-    sweep = read_sweep(find_config("SWEEP", arguments.sweep, "sweeps"))
+    path = find_config("SWEEP", arguments.sweep, "sweeps")
+    sweep = read_sweep(path)
+    if not sweep.panels and (arguments.draw or arguments.kept):
+        option = "--draw" if arguments.draw else f"--kept is {arguments.kept}"
+        raise UserError(f"{option} where {path} has no panels; allowed: with a sweep that has some, such as figure_05")
     jobs = sweep.jobs if arguments.jobs is None else require_jobs(arguments.jobs, "--jobs")
+    kept = {} if arguments.kept is None else read_kept(arguments.kept)
     cells = sweep.cells()
     for cell in cells:
         cell.require_same_options()
-    unfinished = [cell for cell in cells if not cell.is_finished()]
+    unfinished = [cell for cell in cells if not cell.is_finished() and cell.name not in kept]
     if arguments.dry_run:
         threads = ["OMP_NUM_THREADS=1"] if jobs > 1 else []
         for cell in cells:
@@ -159,14 +186,16 @@ def main(argv: list[str]) -> int:
     done = len(cells) - len(unfinished)
     count = f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}"
     print(f"{count} in {sweep.out}: {done} finished, {len(unfinished)} to run, {jobs} at once")
-    if not unfinished:
-        return 0
-    require_good_settings(unfinished)
-    engine = ENGINES[arguments.engine](jobs)
-    try:
-        code = run_cells(unfinished, done, jobs, engine)
-    finally:
-        engine.close()
-    if code == 0:
-        print(f"compare: python -m mher_pl report {shlex.quote(str(sweep.out))} --out DIR")
+    code = 0
+    if unfinished and not arguments.draw:
+        require_good_settings(unfinished)
+        engine = ENGINES[arguments.engine](jobs)
+        try:
+            code = run_cells(unfinished, done, jobs, engine)
+        finally:
+            engine.close()
+        if code == 0 and not sweep.panels:
+            print(f"compare: python -m mher_pl report {shlex.quote(str(sweep.out))} --out DIR")
+    if code == 0 and sweep.panels:
+        draw(sweep, path.stem, kept, arguments.kept)
     return code

@@ -25,7 +25,8 @@ EPISODE_STEPS = 100  # the paper's episode length, on every task of it
 TASKS = {  # id: (module, class of the single environment, class of the batch)
     "mher_pl/Point2DLarge-v1": ("mher_pl.envs.point2d", "Point2DEnv", "Point2DVectorEnv"),
     "mher_pl/Point2DFourRoom-v1": ("mher_pl.envs.point2d", "FourRoomEnv", "FourRoomVectorEnv"),
-    "mher_pl/SawyerReachXYZ-v1": ("mher_pl.envs.sawyer", "SawyerReachEnv", "SawyerReachVectorEnv"),
+    "mher_pl/SawyerReachXYZ-v1": ("mher_pl.envs.sawyer_reach", "SawyerReachEnv", "SawyerReachVectorEnv"),
+    "mher_pl/SawyerDoor-v1": ("mher_pl.envs.sawyer_door", "SawyerDoorEnv", "SawyerDoorVectorEnv"),
     "mher_pl/Reacher-v1": ("mher_pl.envs.reacher", "ReacherEnv", "ReacherVectorEnv"),
 }
 # Ids of other packages whose episodes have another length here than there.

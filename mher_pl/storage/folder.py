@@ -130,12 +130,13 @@ def local_path(path: str | Path, setting: str) -> Path:
     return Path(os.path.expanduser(path))
 
 
-def checkpoint_file(path: str | Path, setting: str = "ckpt_path") -> Path:
+def checkpoint_file(path: str | Path, setting: str = "ckpt_path", others: str = "") -> Path:
     """Return the checkpoint that `path` names: a file, or a run's folder `RUN`, for its last, `RUN/last` or `RUN/best`.
 
     Args:
         path: of the checkpoint.
         setting: that names it, for messages.
+        others: what else the setting may name, for messages.
 
     Raises:
         UserError: there is none.
@@ -153,7 +154,7 @@ def checkpoint_file(path: str | Path, setting: str = "ckpt_path") -> Path:
     if not os.path.isfile(file):
         raise UserError(
             f"{setting} is {str(path)!r}, which does not exist; allowed: a checkpoint, or a run's folder RUN, RUN/best "
-            "or RUN/last"
+            f"or RUN/last{others and f', or {others}'}"
         )
     return file
 

@@ -80,7 +80,7 @@ def test_dimensions_that_do_not_differ_are_left_out_and_keep_their_value():
 def test_goals_in_space_give_a_map_of_every_two_dimensions():
     goals = torch.rand(10, 3, generator=torch.Generator().manual_seed(0))
     figure = draw_maps(episodes(goals, [True] * 10), Distance())
-    labels = [(axes.get_xlabel()[-1], axes.get_ylabel()[-1]) for axes in figure.axes if axes.get_title() == "success"]
+    labels = [(axes.get_xlabel()[-1], axes.get_ylabel()[-1]) for axes in figure.axes if axes.get_ylabel()]
     assert labels == [("1", "2"), ("1", "3"), ("2", "3")]
 
 

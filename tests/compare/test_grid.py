@@ -13,7 +13,10 @@ from mher_pl.storage.configs import SHIPPED
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"task": ["one"]}, "has the key 'task'; allowed: tasks, algorithms, seeds, jobs, out, overrides, grid"),
+        (
+            {"task": ["one"]},
+            "has the key 'task'; allowed: tasks, algorithms, seeds, jobs, out, overrides, grid",
+        ),
         ({"tasks": None}, "tasks is None; allowed: a list"),
         ({"tasks": []}, r"tasks is \[\]; allowed: a list"),
         ({"tasks": ["three"]}, "tasks is 'three'; allowed: a YAML file, or one of the names .*one, .*two"),

@@ -71,6 +71,12 @@ def test_it_shows_the_settings_in_which_methods_differ_and_no_others(tmp_path):
     assert table.rows == [("model.steps", "3", "–"), ("model.ratio", "–", "0.8")]
 
 
+def test_classes_of_the_package_are_named_without_their_modules(tmp_path):
+    own, theirs = "mher_pl.relabel.ModelBased", "their.mher_pl.Goals"
+    (table,) = differing_settings(groups_of(tmp_path, mher={"relabel": own}, her={"relabel": theirs}))
+    assert table.rows == [("model.relabel", "ModelBased", theirs)]
+
+
 def test_tasks_on_which_the_same_settings_differ_share_a_table(tmp_path):
     groups = groups_of(tmp_path, mher={"steps": 3}, her={"steps": 0})
     other = {("Other-v1", name): runs for (_, name), runs in groups.items()}

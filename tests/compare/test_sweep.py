@@ -19,6 +19,7 @@ from fake_sweeps import (
 
 from mher_pl.compare import engines, grid, sweep
 from mher_pl.compare.report import main as report
+from mher_pl.compare.sweep_file import read_sweep
 from mher_pl.errors import UserError
 
 
@@ -157,7 +158,7 @@ def test_an_interrupted_sweep_lets_its_cells_save_and_the_next_one_continues_the
 def test_a_cell_that_does_not_listen_is_killed(workspace, monkeypatch):
     monkeypatch.setattr(engines, "GRACE_S", 0.2)
     stop = engines.threading.Event()
-    cell = grid.read_sweep(Path(grid_file(overrides={"behave": "deaf"}))).cells()[0]
+    cell = read_sweep(Path(grid_file(overrides={"behave": "deaf"}))).cells()[0]
     job = engines.Job(cell.command(), "fit", cell.log.resolve(), workspace, {"PYTHONUNBUFFERED": "1"})
     engines.threading.Thread(target=lambda: (wait_until(lambda: log_says("waiting")), stop.set())).start()
     with pytest.raises(engines.Stopped):
@@ -238,11 +239,19 @@ def test_a_missing_ray_is_named_with_the_way_to_get_it(workspace, monkeypatch):
 
 def test_the_sweeps_that_come_with_the_package_name_existing_configs(monkeypatch):
     monkeypatch.chdir(TESTS.parent)
-    cells = {path.stem: grid.read_sweep(path).cells() for path in Path("configs/sweeps").glob("*.yaml")}
+    cells = {path.stem: read_sweep(path).cells() for path in Path("configs/sweeps").glob("*.yaml")}
     assert {name: len(value) for name, value in cells.items()} == {
-        "paper": 5 * 14 * 5,
+        "figure_02": 5 * 6 * 5,
+        "figure_03": (4 + 5 + 2 * 7) * 5,
+        "figure_05": 3 * 4 * 5,
+        "figure_06": 2 * 4 * 5,
+        "figure_07": 3 * 4 * 5,
+        "figure_08": 3 * 4 * 5,
+        "figure_09": 2 * 9 * 5,
+        "figure_10": 2 * 4 * 5,
+        "figure_11": 3 * 4 * 5,
+        "figure_mapgo": 2 * 3 * 5,
         "point_tasks": 2 * 6 * 5,
-        "point_and_fetch": 3 * 6 * 5,
         "methods_point2d": 14 * 5,
         "methods_fetch": 14 * 5,
         "mher_points": 2 * 5,

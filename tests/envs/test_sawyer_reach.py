@@ -4,9 +4,11 @@ import pytest
 
 import mher_pl
 from mher_pl.envs.sawyer import load_model
+from mher_pl.envs.sawyer_reach import SawyerReachVectorEnv
 from tests.conftest import needs_gl
 
 TASK = "mher_pl/SawyerReachXYZ-v1"
+MODEL = SawyerReachVectorEnv.model_path
 LOW, HIGH = [-0.2, 0.55, 0.05], [0.2, 0.75, 0.3]
 
 # Joint angles right_j0..right_j6, the flange's position, and two of its axes: y and the direction of approach.
@@ -36,7 +38,7 @@ FLANGE = [
 
 @pytest.mark.parametrize(("joints", "position", "y", "approach"), FLANGE)
 def test_the_arm_has_the_kinematics_of_a_sawyer(joints, position, y, approach):
-    model = load_model(decorated=False)
+    model = load_model(MODEL, decorated=False)
     data = mujoco.MjData(model)
     data.qpos[:] = joints
     mujoco.mj_forward(model, data)
@@ -48,7 +50,7 @@ def test_the_arm_has_the_kinematics_of_a_sawyer(joints, position, y, approach):
 
 
 def test_the_robot_that_is_drawn_is_the_one_that_is_stepped():
-    drawn, stepped = load_model(decorated=True), load_model(decorated=False)
+    drawn, stepped = load_model(MODEL, decorated=True), load_model(MODEL, decorated=False)
     assert drawn.ngeom > 30
     assert stepped.ngeom == 2
     for name in ("body_mass", "body_inertia", "body_pos", "body_quat", "jnt_range", "dof_damping", "dof_armature"):

@@ -1,0 +1,105 @@
+"""The policies that the package has, what they do in 500 new episodes, and the processor time of whole runs.
+
+    python benchmarks/policies.py                          # all of it
+    python benchmarks/policies.py --train fetch/mher_plus  # one run, for later
+
+Trains what is not trained yet, one run at a time on one thread, each with its task's own config and seed, and MHER+ for
+as many steps as below. Of MHER and MHER+ the best checkpoint becomes a file in `mher_pl/policies`. Writes
+`benchmarks/results/policies.md` and `.json`.
+"""
+
+import argparse
+import os
+import resource
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from output import Report
+
+from mher_pl.evaluate import wilson_interval
+from mher_pl.policy import ALONE, SHIPPED, load_policy, save_policy
+from mher_pl.storage.folder import checkpoint_file
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNS, RESULTS = Path("runs") / "policies", ROOT / "benchmarks" / "results" / "policies.json"
+EPISODES = 500
+TASKS = "point2d", "four_room", "fetch", "sawyer", "reacher"
+TAKEN_ALONG = "mher", "mher_plus"  # methods whose policies the package has
+METHODS = *TAKEN_ALONG, "her"
+PLUS_STEPS = {"point2d": 1500, "four_room": 6000, "fetch": 2000, "sawyer": 2000, "reacher": 6000}
+PLUS_WARMUP = 200  # steps before the first epoch, each of which has 100
+
+
+def arguments(task: str, method: str) -> list[str]:
+    """Return the arguments of `python -m mher_pl` that train a policy."""
+    words = ["fit", "--config", task]
+    if method != "mher":
+        words += ["--config", method]
+    if method == "mher_plus":
+        words += ["--trainer.max_epochs", str((PLUS_STEPS[task] - PLUS_WARMUP) // 100)]
+    return words
+
+
+def train(task: str, method: str) -> float:
+    """Train a policy that is not there yet; return the seconds of processor time, user and system, that it took."""
+    folder = RUNS / task / method
+    done = folder / "cpu_seconds"
+    if not done.exists():
+        print(f"{task}/{method}", flush=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        words = [*arguments(task, method), "--trainer.default_root_dir", str(folder)]
+        before = cpu_seconds()
+        with (folder / "fit.log").open("w") as log:
+            run = [sys.executable, "-m", "mher_pl", *words]
+            subprocess.run(run, check=True, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        done.write_text(f"{cpu_seconds() - before:.1f}")
+    return float(done.read_text())
+
+
+def cpu_seconds() -> float:
+    """Return the processor time of all processes that this one has waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def take_along(task: str, method: str) -> dict[str, Any]:
+    """Write the best checkpoint's policy into the package; return what the file does in episodes that chose nothing."""
+    (run,) = (RUNS / task / method).glob("*/*/seed_0")
+    best = checkpoint_file(run / "best")
+    file = SHIPPED / task / f"{method}{ALONE}"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_policy(load_policy(best), file)
+    successes = int(load_policy(file).evaluate(EPISODES).success.sum())
+    low, high = wilson_interval(successes, EPISODES)
+    return {
+        "command": f"`{shlex.join(arguments(task, method))}`",
+        "best epoch": int(best.stem.partition("=")[2]),
+        f"success in {EPISODES} episodes": f"{successes / EPISODES:.3f}",
+        "95 % interval": f"{low:.3f} to {high:.3f}",
+    }
+
+
+def main() -> None:
+    """Train, write the files and report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--train", metavar="TASK/METHOD", help="train this one alone")
+    options = parser.parse_args()
+    if options.train:
+        train(*options.train.split("/"))
+        return
+    seconds = {task: {method: round(train(task, method)) for method in METHODS} for task in TASKS}
+    names = {
+        (task, method): task if method == "mher" else f"{task}/{method}" for task in TASKS for method in TAKEN_ALONG
+    }
+    rows = {f"`{name}`": take_along(*which) for which, name in names.items()}
+    report = Report(RESULTS, episodes=EPISODES, policies=rows, cpu_seconds=seconds)
+    report.table("Policies of the package, seed 0", "`load_policy`", rows)
+    report.table("Processor time of a whole run, seconds", "task", seconds)
+    report.write()
+
+
+if __name__ == "__main__":
+    main()

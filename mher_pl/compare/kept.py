@@ -1,0 +1,57 @@
+"""The table of kept runs: the success rates of many runs, small enough for a repository."""
+
+import csv
+from collections import defaultdict
+from math import nan
+from pathlib import Path
+
+from mher_pl.compare.runs import CurvePoint
+from mher_pl.errors import UserError
+
+FIELDS = ("task", "algorithm", "seed", "epoch", "env_steps", "metric", "value")
+METRIC = "eval/success_rate"
+
+Curves = dict[str, list[CurvePoint]]  # by the name of a cell, `task/algorithm/seed_0`
+
+
+def read_kept(path: Path) -> Curves:
+    """Read a table; one that does not exist holds no run.
+
+    Raises:
+        UserError: it is no such table.
+    """
+    curves: dict[str, list[CurvePoint]] = defaultdict(list)
+    try:
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                if row["metric"] == METRIC:
+                    point = CurvePoint(int(row["epoch"]), int(row["env_steps"]), float(row["value"]), nan)
+                    curves[f"{row['task']}/{row['algorithm']}/seed_{row['seed']}"].append(point)
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"--kept is {path} ({reason}); allowed: a CSV file, with columns {', '.join(FIELDS)}") from None
+    return dict(curves)
+
+
+def write_kept(path: Path, curves: Curves) -> None:
+    """Write a table, sorted, so that a run more is some lines more.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    keys = {name: name.split("/") for name in curves}
+    names = sorted(keys, key=lambda name: (*keys[name][:2], int(keys[name][2].removeprefix("seed_"))))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(FIELDS)
+            for name in names:
+                task, algorithm, seed = keys[name]
+                for point in curves[name]:
+                    place = (task, algorithm, seed.removeprefix("seed_"), point.epoch, point.env_steps)
+                    writer.writerow([*place, METRIC, f"{point.success_rate:.6g}"])
+    except OSError as error:
+        raise UserError(f"--kept is {path} ({error.strerror}); allowed: a file that can be written") from None

@@ -1,0 +1,160 @@
+"""A sweep's YAML file: tasks x algorithms x values of settings, or the panels of a figure."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from mher_pl.compare.grid import Method, Panel, Sweep, last, plain, read_yaml
+from mher_pl.errors import UserError
+from mher_pl.storage.configs import find_config
+from mher_pl.storage.folder import local_path
+
+GRID_KEYS = ("tasks", "algorithms", "grid")
+KEYS = ("tasks", "algorithms", "seeds", "jobs", "out", "overrides", "grid", "panels")
+MAX_SEED = 2**32 - 1  # the largest one that fit takes
+MAX_SEEDS = 10_000
+RESERVED = ("config", "seed_everything", "algorithm", "ckpt_path", "trainer.default_root_dir")  # set per cell
+
+
+def read_sweep(path: Path) -> Sweep:
+    """Read and check a sweep's YAML file.
+
+    Raises:
+        UserError: it is missing, or a key or a value is not allowed.
+    """
+    text = read_yaml("SWEEP is", path)
+    if not isinstance(text, dict):
+        raise UserError(f"SWEEP is {path}; allowed: a YAML file with the keys {', '.join(KEYS)}")
+    for key in text:
+        if key not in KEYS:
+            raise UserError(f"{path} has the key {key!r}; allowed: {', '.join(KEYS)}")
+    beside = path.resolve().parent.parent  # where the file lies in `sweeps` of a `configs` folder
+    overrides = _overrides(text.get("overrides") or {})
+    panels: dict[str, Panel] = {}
+    if "panels" in text:
+        for key in GRID_KEYS:
+            if key in text:
+                raise UserError(f"{path} has the keys panels and {key}; allowed: panels, or {', '.join(GRID_KEYS)}")
+        panels = _panels(text["panels"], overrides, beside)
+        methods = [(panel.task, method) for panel in panels.values() for method in panel.curves.values()]
+    else:
+        tasks = _configs(text, "tasks", "", beside)
+        algorithms = _configs(text, "algorithms", "algorithms", beside)
+        grid = _grid(text.get("grid") or {}, overrides)
+        points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+        methods = [(task, Method(*entry)) for task in tasks for entry in product(algorithms, points)]
+    return Sweep(
+        methods=methods,
+        seeds=_seeds(text.get("seeds")),
+        out=_out(text.get("out", str(Path("runs") / path.stem))),
+        jobs=require_jobs(text.get("jobs", 1)),
+        overrides=overrides,
+        panels=panels,
+    )
+
+
+def _panels(value: Any, overrides: dict[str, Any], beside: Path) -> dict[str, Panel]:
+    """Read panels by their title: each a task and its curves, by label or, where no label is given, by algorithm."""
+    if not isinstance(value, dict) or not value:
+        raise UserError(f"panels is {value!r}; allowed: titles, each with a task and curves")
+    panels: dict[str, Panel] = {}
+    for title, content in value.items():
+        name = f"panels.{title}"
+        if not isinstance(content, dict) or set(content) != {"task", "curves"}:
+            raise UserError(f"{name} is {content!r}; allowed: the keys task and curves")
+        curves = content["curves"]
+        if isinstance(curves, list) and all(isinstance(entry, str) for entry in curves):
+            curves = {entry: entry for entry in curves}
+        if not isinstance(curves, dict) or not curves:
+            raise UserError(f"{name}.curves is {curves!r}; allowed: a list of algorithms, or labels with one each")
+        task = find_config(f"{name}.task", str(content["task"]), "", beside=beside)
+        methods = {str(key): _method(f"{name}.curves.{key}", curves[key], overrides, beside) for key in curves}
+        panels[str(title)] = Panel(task, methods)
+    return panels
+
+
+def _method(name: str, entry: Any, overrides: dict[str, Any], beside: Path) -> Method:
+    """Read a curve: an algorithm, or `algorithm: {setting: value}`."""
+    values: Any = {}
+    if isinstance(entry, dict) and len(entry) == 1:
+        ((entry, values),) = entry.items()
+    if not isinstance(entry, str) or not isinstance(values, dict):
+        raise UserError(f"{name} is {entry!r}; allowed: an algorithm, or with values her: {{model.discount: 0.98}}")
+    _grid({key: [value] for key, value in values.items()}, overrides, name)
+    return Method(find_config(name, entry, "algorithms", beside=beside), values)
+
+
+def _configs(text: dict[str, Any], key: str, folder: str, beside: Path) -> list[Path]:
+    """Find the config files of a key: each entry a path, or the name of a file in `folder` of a `configs` folder."""
+    entries = text.get(key)
+    if not isinstance(entries, list) or not entries:
+        raise UserError(f"{key} is {entries!r}; allowed: a list of config files or their names")
+    paths: list[Path] = []
+    for entry in map(str, entries):
+        path = find_config(key, entry, folder, beside=beside)
+        if path.stem in {other.stem for other in paths}:
+            raise UserError(f"{key} has two files named {path.stem}; allowed: different names, which name the folders")
+        paths.append(path)
+    return paths
+
+
+def _out(value: Any) -> Path:
+    if not isinstance(value, str) or not value:
+        raise UserError(f"out is {value!r}; allowed: the path of a folder")
+    return local_path(value, "out")
+
+
+def _is_int(value: Any, at_least: int, at_most: float = float("inf")) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and at_least <= value <= at_most
+
+
+def _seeds(value: Any) -> list[int]:
+    seeds = list(range(value)) if _is_int(value, 1, MAX_SEEDS) else value
+    valid = (
+        isinstance(seeds, list)
+        and all(_is_int(seed, 0, MAX_SEED) for seed in seeds)
+        and 0 < len(seeds) == len(set(seeds)) <= MAX_SEEDS
+    )
+    if not valid:
+        raise UserError(
+            f"seeds is {value!r}; allowed: a number of seeds from 1 to {MAX_SEEDS}, or a list of at most as many "
+            f"different integers from 0 to {MAX_SEED}"
+        )
+    return seeds
+
+
+def require_jobs(value: Any, name: str = "jobs") -> int:
+    """Return the number of cells to run at once, or raise `UserError`."""
+    if not _is_int(value, 1):
+        raise UserError(f"{name} is {value!r}; allowed: an integer of at least 1")
+    return value
+
+
+def _grid(value: Any, overrides: dict[str, Any], name: str = "grid") -> dict[str, list[Any]]:
+    lists = isinstance(value, dict) and all(isinstance(values, list) and values for values in value.values())
+    if not lists or not all(isinstance(key, str) for key in value):
+        raise UserError(
+            f"{name} is {value!r}; allowed: dotted settings with lists of values, such as model.discount: [0.98]"
+        )
+    for key, values in value.items():
+        names = [plain(entry) for entry in values]
+        if key in RESERVED or key in overrides:
+            raise UserError(f"{name} has {key}, which the sweep sets for each cell; allowed: any other setting of fit")
+        if len(set(names)) < len(names) or not all(names):
+            raise UserError(f"{name} has {key}: {values!r}; allowed: values that differ in letters and digits")
+    if len({last(key) for key in value}) < len(value):
+        raise UserError(f"{name} has {', '.join(value)}; allowed: settings whose last words differ")
+    return value
+
+
+def _overrides(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise UserError(
+            f"overrides is {value!r}; allowed: dotted settings and their values, such as trainer.max_epochs: 5"
+        )
+    for key in RESERVED:
+        if key in value:
+            raise UserError(
+                f"overrides has {key}, which the sweep sets for each cell; allowed: any other setting of fit"
+            )
+    return value

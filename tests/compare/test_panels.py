@@ -1,0 +1,109 @@
+import csv
+from pathlib import Path
+
+import pytest
+from fake_sweeps import attempts, grid_file
+
+from mher_pl.compare import sweep
+from mher_pl.compare.kept import read_kept
+from mher_pl.compare.sweep_file import read_sweep
+from mher_pl.errors import UserError
+
+PANELS = {
+    "one": {"task": "one", "curves": ["mher", "her"]},
+    "two": {"task": "one", "curves": {"n = 0": {"mher": {"trainer.max_epochs": 3}}, "n = 5": "mher"}},
+}
+
+
+def panels_file(panels=PANELS, **content):
+    return grid_file(tasks=None, algorithms=None, panels=panels, **content)
+
+
+def test_what_two_panels_show_runs_once_and_is_drawn(workspace, capsys):
+    assert sweep.main([panels_file(seeds=2)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "6 cells in out: 0 finished, 6 to run, 1 at once"
+    assert lines[-1] == "drawn: out/grid.png"
+    assert Path("out/grid.png").stat().st_size > 10_000
+    folders = sorted(str(path.parent.relative_to("out/one")) for path in Path("out").rglob("fit.log"))
+    assert folders == [f"{name}/seed_{seed}" for name in ("her", "mher-max_epochs-3", "mher") for seed in (0, 1)]
+    assert "--trainer.max_epochs=3" in attempts("one/mher-max_epochs-3/seed_0")[0]
+
+
+def test_two_sweeps_with_one_folder_share_their_cells(workspace, capsys):
+    assert sweep.main([panels_file()]) == 0
+    panels = {"again": {"task": "one", "curves": {"a": "her", "b": {"mher": {"trainer.max_epochs": 4}}}}}
+    capsys.readouterr()
+    assert sweep.main([panels_file(panels)]) == 0
+    assert capsys.readouterr().out.startswith("2 cells in out: 1 finished, 1 to run")
+
+
+def test_kept_runs_are_drawn_and_not_run_again(workspace, capsys):
+    assert sweep.main([panels_file(seeds=2, out="before"), "--kept", "kept/curves.csv"]) == 0
+    with open("kept/curves.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    run = read_sweep(Path("configs/sweeps/grid.yaml")).cells()[0].finished_run()
+    mine = [row for row in rows if (row["algorithm"], row["seed"]) == ("mher", "0")]
+    assert [(int(row["epoch"]), int(row["env_steps"])) for row in mine] == [(p.epoch, p.env_steps) for p in run.curve]
+    assert [float(row["value"]) for row in mine] == pytest.approx([point.success_rate for point in run.curve])
+    assert {row["task"] for row in rows} == {"one"}
+
+    before = Path("kept/curves.csv").read_text()
+    capsys.readouterr()
+    assert sweep.main([panels_file(seeds=3, out="after"), "--kept", "kept/curves.csv"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("9 cells in after: 6 finished, 3 to run")
+    assert "drawn: kept/grid.png" in out
+    after = Path("kept/curves.csv").read_text()
+    assert set(before.splitlines()) < set(after.splitlines())
+    assert len(read_kept(Path("kept/curves.csv"))) == 9
+
+
+def test_draw_runs_nothing_and_says_how_much_is_missing(workspace, capsys):
+    assert sweep.main([panels_file()]) == 0
+    capsys.readouterr()
+    assert sweep.main([panels_file(seeds=3), "--draw"]) == 0
+    assert capsys.readouterr().out.endswith("drawn: out/grid.png, without 6 cells that have not run\n")
+    assert len(list(Path("out").rglob("fit.log"))) == 3
+    with pytest.raises(UserError, match="out is none; allowed: a folder with at least one finished cell"):
+        sweep.main([panels_file(out="none"), "--draw"])
+
+
+@pytest.mark.parametrize(
+    ("panels", "message"),
+    [
+        (["one"], r"panels is \['one'\]; allowed: titles"),
+        ({}, "panels is {}; allowed: titles"),
+        ({"a": {"task": "one"}}, "panels.a is {'task': 'one'}; allowed: the keys task and curves"),
+        ({"a": {"task": "three", "curves": ["her"]}}, "panels.a.task is 'three'; allowed: a YAML file, or"),
+        (
+            {"a": {"task": "one", "curves": []}},
+            r"panels.a.curves is {}; allowed: a list of algorithms, or labels with one each",
+        ),
+        ({"a": {"task": "one", "curves": {"b": 3}}}, "panels.a.curves.b is 3; allowed: an algorithm, or with"),
+        ({"a": {"task": "one", "curves": ["none"]}}, "panels.a.curves.none is 'none'; allowed: a YAML file, or"),
+        (
+            {"a": {"task": "one", "curves": {"b": {"her": {"algorithm": "c"}}}}},
+            "panels.a.curves.b has algorithm, which",
+        ),
+    ],
+)
+def test_a_mistake_in_the_panels_is_one_line(workspace, panels, message):
+    with pytest.raises(UserError, match=message) as error:
+        sweep.main([panels_file(panels)])
+    assert "\n" not in str(error.value)
+
+
+def test_panels_and_a_grid_are_two_kinds_of_sweeps(workspace):
+    with pytest.raises(UserError, match="has the keys panels and tasks; allowed: panels, or tasks, algorithms, grid"):
+        sweep.main([grid_file(panels=PANELS)])
+    for option in (["--draw"], ["--kept", "a.csv"]):
+        with pytest.raises(UserError, match="has no panels; allowed: with a sweep that has some"):
+            sweep.main([grid_file(), *option])
+
+
+def test_a_table_that_is_none_is_refused_before_anything_runs(workspace):
+    Path("kept.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match=r"--kept is kept.csv .*; allowed: a CSV file, with columns task, algorithm"):
+        sweep.main([panels_file(), "--kept", "kept.csv"])
+    assert not Path("out").exists()
