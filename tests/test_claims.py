@@ -1,0 +1,51 @@
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+import claims
+
+from tests.conftest import ROOT
+
+CURVES = {
+    ("t", "fast"): np.array([[0.5, 1.0], [0.6, 1.0], [0.7, 1.0]]),
+    ("t", "slow"): np.array([[0.0, 0.5], [0.1, 0.5], [0.2, 0.5]]),
+    ("t", "noisy"): np.array([[0.0, 0.3], [0.9, 1.0], [0.6, 1.0]]),
+    ("t", "two"): np.array([[0.0, 0.3], [0.9, 1.0]]),
+}
+
+
+def verdict(relation):
+    return claims.judge(relation, "t", CURVES)[1]
+
+
+def test_a_claim_holds_where_the_interval_lies_on_its_side():
+    assert claims.judge("fast > slow", "t", CURVES)[0].startswith("fast - slow: +0.50 [+0.4")
+    assert verdict("fast > slow") == "held"
+    assert verdict("slow > fast") == "not held"
+    assert verdict("fast > noisy") == "open"
+    assert verdict("slow ~ fast") == "not held"
+    assert verdict("slow ~ slow") == "held"
+    assert verdict("noisy ~ fast") == "open"
+    assert verdict("fast ends < 0.5") == "not held"
+    assert verdict("slow ends < 0.5") == "held"
+    assert verdict("noisy ends < 0.5") == "open"
+
+
+def test_what_has_fewer_than_three_seeds_is_not_measured():
+    assert verdict("fast > two") == verdict("fast > none") == ""
+
+
+def test_the_claims_are_those_of_the_curves():
+    page = (ROOT / "docs" / "claims.md").read_text()
+    assert page.split(claims.BEGIN)[1].split(claims.END)[0] == claims.table()
+
+
+def test_every_method_of_a_claim_is_in_a_figure():
+    figures = claims.find_figures()
+    for claim in claims.CLAIMS:
+        for relation in claim.relations:
+            assert all((task, name) in figures for task in claim.tasks for name in claims.methods_of(relation)), (
+                claim.text
+            )
