@@ -2,6 +2,7 @@
 
 import os
 import sys
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -58,19 +59,35 @@ class Window:
 
     def __init__(self, title: str, fps: float):
         """Wait with opening until there is a picture."""
-        self._title, self._pause = title, 1 / fps
+        self._title, self._seconds = title, 1 / fps
         self._figure: Any = None
         self._shown: Any = None
+        self._due = 0.0  # when the picture has had its time
 
-    def show(self, image: NDArray[np.uint8]) -> None:
-        """Show a picture for one frame's time."""
-        from matplotlib import pyplot
+    @staticmethod
+    def possible() -> bool:
+        """Return whether there is a screen, and a toolkit of matplotlib's for windows on it."""
+        import matplotlib
+        from matplotlib.backends import backend_registry
+
+        return backend_registry.resolve_backend(matplotlib.get_backend())[1] is not None
+
+    def show(self, image: NDArray[np.uint8]) -> bool:
+        """Show a picture for one frame's time, unless the user has closed the window; return whether it is open."""
+        from matplotlib import pyplot, rc_context
 
         if self._figure is None:
-            self._figure = pyplot.figure(self._title, figsize=(5, 5))
+            height, width, _ = image.shape
+            with rc_context({"toolbar": "None"}):
+                self._figure = pyplot.figure(self._title, figsize=(width / 100, height / 100), dpi=100)
             self._shown = self._figure.add_axes((0, 0, 1, 1), frameon=False, xticks=[], yticks=[]).imshow(image)
+        if not pyplot.fignum_exists(self._figure.number):
+            return False
         self._shown.set_data(image)
-        pyplot.pause(self._pause)
+        with rc_context({"figure.raise_window": False}):  # or each picture would take the focus
+            pyplot.pause(max(self._due - perf_counter(), 0.001))
+        self._due = perf_counter() + self._seconds
+        return True
 
     def close(self) -> None:
         """Close the window if it is open."""

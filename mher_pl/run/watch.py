@@ -1,7 +1,5 @@
 """The `watch` command: a policy's episodes, beside the goals that they would be relabelled with and their values."""
 
-import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from mher_pl.envs.draw import Window
 from mher_pl.errors import OneLineParser, UserError, require_int
 from mher_pl.run.api import load
 from mher_pl.run.check import HERE
+from mher_pl.run.messages import quiet
 from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.folder import checkpoint_file, config_of
 
@@ -49,14 +48,16 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     require_int("--episodes", options.episodes, 1)
     require_int("--fps", options.fps, 1)
-    if options.video is None and sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
-        raise UserError("there is no screen to open a window on; allowed: --video FILE")
+    if options.video is None and not Window.possible():
+        raise UserError("there is no screen to open a window on, or no toolkit such as tkinter; allowed: --video FILE")
+    quiet()
     agent, data = load_run(options.run)
     pictures = show(agent, data, options.episodes)
     if options.video is None:
         window = Window(str(options.run), options.fps)
         for picture in pictures:
-            window.show(picture)
+            if not window.show(picture):  # the user has closed it
+                break
         window.close()
         return 0
     try:

@@ -1,13 +1,16 @@
 """The `watch` command."""
 
 import imageio.v3 as imageio
+import matplotlib
 import numpy as np
 import pytest
 import torch
+from matplotlib import pyplot
 from trained_runs import fit, run_folder
 
 from mher_pl.__main__ import main
 from mher_pl.callbacks.episode_figure import EpisodeFigure
+from mher_pl.envs.draw import Window
 
 
 def test_a_video_shows_every_step_of_the_episodes_beside_their_goals_and_values(tmp_path, capsys):
@@ -20,6 +23,24 @@ def test_a_video_shows_every_step_of_the_episodes_beside_their_goals_and_values(
     assert frames.shape == (100, 480, 480 + 360, 3)
     beside = frames[:, :, 480:].astype(int)
     assert np.abs(beside[50] - beside[0]).max() > 100, "the path grows"
+
+
+def test_it_ends_when_its_window_is_closed(tmp_path, monkeypatch, capsys):
+    assert fit(tmp_path, epochs=1) == 0
+    matplotlib.use("agg")
+    shown = []
+
+    def pause(seconds: float) -> None:
+        shown.append(seconds)
+        if len(shown) == 3:
+            pyplot.close("all")
+
+    monkeypatch.setattr(pyplot, "pause", pause)
+    monkeypatch.setattr(Window, "possible", lambda: True)
+    capsys.readouterr()
+    assert main(["watch", str(run_folder(tmp_path))]) == 0
+    assert len(shown) == 3
+    assert capsys.readouterr() == ("", "")
 
 
 def test_the_picture_holds_what_was_up_to_its_step():
@@ -36,7 +57,7 @@ def test_the_picture_holds_what_was_up_to_its_step():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "there is no screen to open a window on; allowed: --video FILE"),
+        ([], "there is no screen to open a window on, or no toolkit such as tkinter; allowed: --video FILE"),
         (["--video=x.mp4", "--episodes=0"], "--episodes is 0; allowed: an integer of at least 1"),
         (
             ["--video=x.mp4"],
@@ -45,9 +66,7 @@ def test_the_picture_holds_what_was_up_to_its_step():
     ],
 )
 def test_a_mistake_is_one_line(monkeypatch, capsys, options, message):
-    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("matplotlib.get_backend", lambda: "agg")  # what matplotlib falls back on
     assert main(["watch", "nowhere", *options]) == 1
     (error,) = capsys.readouterr().err.splitlines()
     assert error.startswith(f"error: {message}")
