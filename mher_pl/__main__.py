@@ -30,6 +30,7 @@ deploy
 compare
   report    RUN... --out DIR                     learning curves and tables of finished runs
   sweep     point_tasks                          tasks x algorithms x seeds, resumable
+  tune      tune_point2d                         search settings with Optuna, resumable
 """
 
 COMMANDS = {  # and the modules that they are in, beside those of Lightning's command line
@@ -37,6 +38,7 @@ COMMANDS = {  # and the modules that they are in, beside those of Lightning's co
     "watch": "mher_pl.run.watch",
     "report": "mher_pl.compare.report",
     "sweep": "mher_pl.compare.sweep",
+    "tune": "mher_pl.compare.tune",
     "export": "mher_pl.policy",
     "push-to-hub": "mher_pl.run.push",
 }

@@ -2,8 +2,8 @@
 
 `--behave`, or for one seed the file `behave.yaml` of the working folder, says what it does: `learn`, `fail` (a message
 and exit code 1), `crash`, `vanish` (exit code 0 without a finished run), `hang` (one epoch and a checkpoint, then
-nothing until it is asked to end), `deaf` (that, and it never listens) or `wait` (`learn` as soon as the folder has a
-file `go`).
+nothing until it is asked to end), `deaf` (that, and it never listens), `wait` (`learn` as soon as the folder has a file
+`go`) or `rise` (`learn`, with a success rate that rises by `--rise` an epoch, and by half of it more with each seed).
 """
 
 import argparse
@@ -24,6 +24,8 @@ def main() -> int:
     parser.add_argument("--trainer.default_root_dir", dest="root", type=Path)
     parser.add_argument("--trainer.max_epochs", dest="max_epochs", type=int, default=2)
     parser.add_argument("--behave", default="learn")
+    parser.add_argument("--rise", type=float)
+    parser.add_argument("--kind")
     parser.add_argument("--algorithm")
     parser.add_argument("--ckpt_path")
     arguments = parser.parse_args()
@@ -43,14 +45,16 @@ def main() -> int:
     write_config(folder, env=env, algorithm=algorithm, seed=seed, max_epochs=arguments.max_epochs)
     checkpoint = folder / "checkpoints/last.ckpt"
     checkpoint.parent.mkdir(exist_ok=True)
-    done = int(checkpoint.read_text()) if arguments.ckpt_path == "last" else 0
+    done = int(checkpoint.read_text()) if arguments.ckpt_path == "last" and checkpoint.is_file() else 0
     session = {"first_epoch": done + 1, "start": START + 1000 * done}
     if behave == "wait":
         print("waiting")
         while not Path("go").exists():
             time.sleep(0.05)
-    if behave in ("learn", "wait"):
-        write_metrics(folder, [0.5] * (arguments.max_epochs - done), **session)
+    if behave in ("learn", "wait", "rise"):
+        epochs = range(done + 1, arguments.max_epochs + 1)
+        rates = [arguments.rise * epoch * (1 + 0.5 * seed) if behave == "rise" else 0.5 for epoch in epochs]
+        write_metrics(folder, rates, **session)
         checkpoint.write_text(str(arguments.max_epochs))
     if behave in ("hang", "deaf"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN if behave == "deaf" else signal.default_int_handler)
@@ -61,6 +65,7 @@ def main() -> int:
             time.sleep(100)
         except KeyboardInterrupt:
             print("saved")
+            return 128 + signal.SIGTERM
     return 0
 
 

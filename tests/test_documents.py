@@ -151,7 +151,7 @@ def test_every_command_is_one(text: str, here: Path, parse, capsys):
         _, *arguments = resolve_configs(expand_run([command, *arguments]))
         # What `load` has not; the checkpoint of a run is there already.
         parse([word for word in arguments if word not in ("--help", "last") and not word.startswith("--ckpt_path")])
-    elif command == "sweep":
+    elif command in ("sweep", "tune"):
         read_sweep(find_config("SWEEP", arguments[0], "sweeps"))
     else:  # its arguments are taken, and a run that is not there is not
         arguments = ["nowhere" if word.startswith("runs") else word for word in arguments]

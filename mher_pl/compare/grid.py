@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from mher_pl.compare.runs import IncompleteRun, Run, find_runs, read_run
+from mher_pl.compare.runs import CurvePoint, IncompleteRun, Run, curve_so_far, find_runs, read_run
+from mher_pl.compare.search import Search
 from mher_pl.errors import UserError
+from mher_pl.storage.metrics import read_metrics
 from mher_pl.storage.settings import as_text
 
 FIT = [sys.executable, "-m", "mher_pl", "fit"]
@@ -54,8 +56,8 @@ class Cell:
         return [*algorithm, *(f"--{key}={as_text(value)}" for key, value in self.overrides.items())]
 
     def command(self) -> list[str]:
-        """Return the command line of its `fit`, which continues an interrupted run."""
-        return [*FIT, *self.arguments(), *(("--ckpt_path", "last") if self.has_checkpoint() else ())]
+        """Return the command line of its `fit`, the same for the first start and for each that goes on."""
+        return [*FIT, *self.arguments(), "--ckpt_path", "last"]
 
     def log_entry(self, command: list[str]) -> str:
         """Return what its log keeps of a start: the command, and behind a # the digests of its config files."""
@@ -78,6 +80,11 @@ class Cell:
             except IncompleteRun as error:
                 reason = f"its run {error}"
         raise IncompleteRun(reason)
+
+    def curve_so_far(self) -> list[CurvePoint]:
+        """Return what its newest run has of its learning curve."""
+        folders = find_runs([self.folder]) if self.folder.is_dir() else {}
+        return curve_so_far(read_metrics(list(folders)[-1])) if folders else []
 
     def is_finished(self) -> bool:
         """Tell whether it needs no more running."""
@@ -167,6 +174,8 @@ class Sweep:
     jobs: int = 1
     overrides: dict[str, Any] = field(default_factory=dict)
     panels: dict[str, Panel] = field(default_factory=dict)  # of its figure, by title
+    slurm: dict[str, Any] = field(default_factory=dict)  # submitit's settings of a job
+    search: Search | None = None  # of the only method's settings, by `tune`
 
     def cells(self) -> list[Cell]:
         """Return the cells, each once, every seed of a method on a task together."""
@@ -179,6 +188,13 @@ class Sweep:
                 name = method.name if method.values else None
                 cells[folder] = Cell(configs, seed, folder, self.overrides | method.values, name)
         return list(cells.values())
+
+    def cells_at(self, name: str, values: dict[str, Any]) -> list[Cell]:
+        """Return the cells of the only method, called by a name of its own, with the values of a point."""
+        ((task, method),) = self.methods
+        configs = {path: _digest(path) for path in (task, method.algorithm)}
+        folder = self.out / task.stem / name
+        return [Cell(configs, seed, folder / f"seed_{seed}", self.overrides | values, name) for seed in self.seeds]
 
     def folder(self, task: Path, method: Method, seed: int) -> Path:
         """Return the folder of one cell."""

@@ -122,23 +122,28 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _curve(metrics: list[Metric], trainer: dict[str, Any]) -> list[CurvePoint]:
-    """Return the curve over epochs, checked to be whole; of several evaluations within an epoch the last counts."""
+def curve_so_far(metrics: list[Metric]) -> list[CurvePoint]:
+    """Return what there is of a run's curve; of several evaluations within an epoch the last counts."""
     seconds = {line.epoch: line.value for line in metrics if line.metric == "time/wall"}
     points = {
         line.epoch: CurvePoint(line.epoch, line.env_steps, line.value, seconds.get(line.epoch, math.nan))
         for line in metrics
         if line.metric == "eval/success_rate"
     }
-    if not points:
+    return [points[epoch] for epoch in sorted(points)]
+
+
+def _curve(metrics: list[Metric], trainer: dict[str, Any]) -> list[CurvePoint]:
+    """Return the curve over epochs, checked to be whole."""
+    curve = curve_so_far(metrics)
+    if not curve:
         raise IncompleteRun(f"has no eval/success_rate in a {METRICS_FILE}")
-    curve = [points[epoch] for epoch in sorted(points)]
     max_epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch") or 1
     max_epochs = max_epochs if isinstance(max_epochs, int) else -1
     last, ended = curve[-1].epoch, metrics[-1].metric == ENDED
     if not ended and not 0 < max_epochs - max_epochs % every <= last:
         raise IncompleteRun(f"is unfinished: {last} of {max_epochs if max_epochs > 0 else 'any number of'} epochs")
-    missing = sorted(set(range(every, last + 1, every)) - points.keys())
+    missing = sorted(set(range(every, last + 1, every)) - {point.epoch for point in curve})
     if missing:
         raise IncompleteRun(f"has no evaluation of epoch {', '.join(map(str, missing))}")
     for point in curve:

@@ -5,22 +5,19 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
-from mher_pl.compare.engines import ENGINES, GRACE_S, Busy, Engine, Job, Stopped
+from mher_pl.compare.engines import ENGINES
+from mher_pl.compare.fits import STOP_SIGNALS, interruptible, reason, require_folder, run_cell
 from mher_pl.compare.grid import Cell, Sweep, require_good_settings
+from mher_pl.compare.job import GRACE_S, Engine, Stopped
 from mher_pl.compare.kept import Curves, read_kept, write_kept
 from mher_pl.compare.panels import collect_curves, draw_panels
-from mher_pl.compare.runs import IncompleteRun
 from mher_pl.compare.sweep_file import read_sweep, require_jobs
 from mher_pl.errors import Interrupted, OneLineParser, UserError
 from mher_pl.storage.configs import find_config
-
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> int:
@@ -37,6 +34,7 @@ def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> in
     """
     total, before, began = finished + len(cells), finished, time.monotonic()
     failed: list[tuple[Cell, str]] = []  # and why
+    stop = threading.Event()
     events = threading.Lock()  # one line per event, and the count on it is that of the event
 
     def print_event(event: str, cell: Cell, text: str = "") -> None:
@@ -44,22 +42,17 @@ def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> in
 
     def run(cell: Cell) -> None:
         nonlocal finished
+        start = time.monotonic()
+        with events:
+            print_event("continue" if cell.has_checkpoint() else "start", cell)
         try:
-            cell.require_unedited()
-            command, start = cell.command(), time.monotonic()
-            with events:
-                print_event("continue" if "--ckpt_path" in command else "start", cell)
-            code = engine.run(Job(command, cell.log_entry(command), cell.log.resolve(), Path.cwd(), _environment(jobs)))
-            if code != 0:
-                end = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-                raise IncompleteRun(f"{end}: {cell.last_line()}")
-            success_rate = cell.finished_run().curve[-1].success_rate
+            success_rate = run_cell(cell, engine, jobs == 1, stop).curve[-1].success_rate
         except Stopped:
             return
         except Exception as error:  # whatever went wrong is this cell's failure, not the sweep's
             with events:
-                failed.append((cell, _reason(error)))
-                print_event("failed", cell, f"  {_reason(error)}")
+                failed.append((cell, reason(error)))
+                print_event("failed", cell, f"  {reason(error)}")
             return
         with events:
             finished += 1
@@ -68,7 +61,7 @@ def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> in
             text = f"  {_duration(time.monotonic() - start)}, final success {success_rate:.2f}"
             print_event("finished", cell, text + (f"; about {_duration(left)} left" if ended < len(cells) else ""))
 
-    with ThreadPoolExecutor(jobs) as threads, _interruptible():
+    with ThreadPoolExecutor(jobs) as threads, interruptible():
         try:
             wait([threads.submit(run, cell) for cell in cells])
         except Interrupted as interruption:
@@ -76,26 +69,13 @@ def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> in
                 signal.signal(number, signal.SIG_IGN)
             print(f"stopping: running cells save and end, within {GRACE_S:.0f} s", flush=True)
             threads.shutdown(wait=False, cancel_futures=True)
-            engine.stop()
+            stop.set()
             threads.shutdown()
             print(f"stopped: {finished} of {total} cells are finished; the same command goes on from here", flush=True)
             return interruption.exit_code
-    for cell, reason in failed:
-        print(f"failed: {cell.name}  {reason}  (log: {cell.log})", file=sys.stderr)
+    for cell, why in failed:
+        print(f"failed: {cell.name}  {why}  (log: {cell.log})", file=sys.stderr)
     return 1 if failed else 0
-
-
-def _environment(jobs: int) -> dict[str, str]:
-    """Return what a fit's environment adds: one thread each where several run at once, more collapse."""
-    return {"PYTHONUNBUFFERED": "1"} | ({"OMP_NUM_THREADS": "1"} if jobs > 1 else {})
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, Busy):
-        return "it still runs, started by another sweep"
-    if isinstance(error, IncompleteRun | UserError):
-        return str(error)
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def _duration(seconds: float) -> str:
@@ -107,30 +87,6 @@ def _duration(seconds: float) -> str:
         if minutes
         else f"{rest} s"
     )
-
-
-def _require_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError):  # ValueError: a null character
-        raise UserError(f"out is {str(out)!r}; allowed: a folder that can be written") from None
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Raise `Interrupted` on Ctrl-C and on SIGTERM; put the signals back afterwards."""
-
-    def interrupt(signum: int, _: object) -> NoReturn:
-        raise Interrupted(signum, f"interrupted by {signal.Signals(signum).name}")
-
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    for number in before:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def draw(sweep: Sweep, name: str, kept: Curves, table: Path | None) -> None:
@@ -157,7 +113,9 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("sweep", metavar="SWEEP", help="YAML file, or name such as point_tasks")
     parser.add_argument("--jobs", type=int, help="cells to run at once (default: the file's)")
-    parser.add_argument("--engine", choices=sorted(ENGINES), default="local", help="local processes or Ray tasks")
+    parser.add_argument(
+        "--engine", choices=sorted(ENGINES), default="local", help="local processes, Ray tasks or SLURM jobs"
+    )
     parser.add_argument(
         "--kept", type=Path, metavar="CSV", help="table of runs: its cells are not run again, and new ones are added"
     )
@@ -167,31 +125,34 @@ def main(argv: list[str]) -> int:
 
     path = find_config("SWEEP", arguments.sweep, "sweeps")
     sweep = read_sweep(path)
+    if sweep.search is not None:
+        raise UserError(f"SWEEP is {path}, which has a search; allowed: python -m mher_pl tune, or a file without one")
     if not sweep.panels and (arguments.draw or arguments.kept):
         option = "--draw" if arguments.draw else f"--kept is {arguments.kept}"
         raise UserError(f"{option} where {path} has no panels; allowed: with a sweep that has some, such as figure_05")
-    jobs = sweep.jobs if arguments.jobs is None else require_jobs(arguments.jobs, "--jobs")
+    if arguments.jobs is not None:
+        sweep = replace(sweep, jobs=require_jobs(arguments.jobs, "--jobs"))
     kept = {} if arguments.kept is None else read_kept(arguments.kept)
     cells = sweep.cells()
     for cell in cells:
         cell.require_same_options()
     unfinished = [cell for cell in cells if not cell.is_finished() and cell.name not in kept]
     if arguments.dry_run:
-        threads = ["OMP_NUM_THREADS=1"] if jobs > 1 else []
+        threads = ["OMP_NUM_THREADS=1"] if sweep.jobs > 1 else []
         for cell in cells:
             line = shlex.join([*threads, "python", *cell.command()[1:]])
             print(line if cell in unfinished else f"# {cell.name} is finished")
         return 0
-    _require_folder(sweep.out)
+    require_folder(sweep.out)
     done = len(cells) - len(unfinished)
     count = f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}"
-    print(f"{count} in {sweep.out}: {done} finished, {len(unfinished)} to run, {jobs} at once")
+    print(f"{count} in {sweep.out}: {done} finished, {len(unfinished)} to run, {sweep.jobs} at once")
     code = 0
     if unfinished and not arguments.draw:
         require_good_settings(unfinished)
-        engine = ENGINES[arguments.engine](jobs)
+        engine = ENGINES[arguments.engine](sweep)
         try:
-            code = run_cells(unfinished, done, jobs, engine)
+            code = run_cells(unfinished, done, sweep.jobs, engine)
         finally:
             engine.close()
         if code == 0 and not sweep.panels:

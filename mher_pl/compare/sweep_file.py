@@ -1,16 +1,31 @@
 """A sweep's YAML file: tasks x algorithms x values of settings, or the panels of a figure."""
 
+from collections.abc import Collection
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from mher_pl.compare.grid import Method, Panel, Sweep, last, plain, read_yaml
+from mher_pl.compare.search import Search, read_setting
 from mher_pl.errors import UserError
 from mher_pl.storage.configs import find_config
 from mher_pl.storage.folder import local_path
 
 GRID_KEYS = ("tasks", "algorithms", "grid")
-KEYS = ("tasks", "algorithms", "seeds", "jobs", "out", "overrides", "grid", "panels")
+KEYS = (
+    "tasks",
+    "algorithms",
+    "seeds",
+    "jobs",
+    "out",
+    "overrides",
+    "grid",
+    "panels",
+    "slurm",
+    "search",
+    "trials",
+    "prune_from",
+)
 MAX_SEED = 2**32 - 1  # the largest one that fit takes
 MAX_SEEDS = 10_000
 RESERVED = ("config", "seed_everything", "algorithm", "ckpt_path", "trainer.default_root_dir")  # set per cell
@@ -50,6 +65,8 @@ def read_sweep(path: Path) -> Sweep:
         jobs=require_jobs(text.get("jobs", 1)),
         overrides=overrides,
         panels=panels,
+        slurm=_slurm(text.get("slurm") or {}),
+        search=_search(text, methods, overrides),
     )
 
 
@@ -138,8 +155,7 @@ def _grid(value: Any, overrides: dict[str, Any], name: str = "grid") -> dict[str
         )
     for key, values in value.items():
         names = [plain(entry) for entry in values]
-        if key in RESERVED or key in overrides:
-            raise UserError(f"{name} has {key}, which the sweep sets for each cell; allowed: any other setting of fit")
+        _require_free(name, key, overrides)
         if len(set(names)) < len(names) or not all(names):
             raise UserError(f"{name} has {key}: {values!r}; allowed: values that differ in letters and digits")
     if len({last(key) for key in value}) < len(value):
@@ -152,9 +168,36 @@ def _overrides(value: Any) -> dict[str, Any]:
         raise UserError(
             f"overrides is {value!r}; allowed: dotted settings and their values, such as trainer.max_epochs: 5"
         )
-    for key in RESERVED:
-        if key in value:
-            raise UserError(
-                f"overrides has {key}, which the sweep sets for each cell; allowed: any other setting of fit"
-            )
+    for key in value:
+        _require_free("overrides", key)
     return value
+
+
+def _require_free(name: str, key: str, overrides: Collection[str] = ()) -> None:
+    if key in RESERVED or key in overrides:
+        raise UserError(f"{name} has {key}, which the sweep sets for each cell; allowed: any other setting of fit")
+
+
+def _slurm(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise UserError(f"slurm is {value!r}; allowed: settings of submitit's AutoExecutor, such as timeout_min: 60")
+    return value
+
+
+def _search(text: dict[str, Any], methods: Collection[Any], overrides: dict[str, Any]) -> Search | None:
+    value, trials, prune_from = text.get("search"), text.get("trials"), text.get("prune_from")
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not value or not all(isinstance(key, str) for key in value):
+        raise UserError(
+            f"search is {value!r}; allowed: dotted settings, such as model.discount: {{low: 0.9, high: 0.99}}"
+        )
+    if len(methods) > 1:
+        raise UserError(f"search is of {len(methods)} pairs of task and method; allowed: one, without a grid")
+    if not isinstance(trials, int) or not _is_int(trials, 1):
+        raise UserError(f"trials is {trials!r}; allowed with a search: an integer of at least 1")
+    if prune_from is not None and not _is_int(prune_from, 1):
+        raise UserError(f"prune_from is {prune_from!r}; allowed: an epoch, from 1")
+    for key in value:
+        _require_free("search", key, overrides)
+    return Search({key: read_setting(key, setting) for key, setting in value.items()}, trials, prune_from)

@@ -1,6 +1,7 @@
 import os
 import signal
 import sys
+import threading
 from datetime import date
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from fake_sweeps import (
     write,
 )
 
-from mher_pl.compare import engines, grid, sweep
+from mher_pl.compare import grid, job, sweep
 from mher_pl.compare.report import main as report
 from mher_pl.compare.sweep_file import read_sweep
 from mher_pl.errors import UserError
@@ -44,7 +45,7 @@ def test_a_cell_is_a_plain_fit_and_dry_run_prints_it_and_runs_nothing(workspace,
     assert capsys.readouterr().out == (
         f"OMP_NUM_THREADS=1 python {FAKE_FIT[1]} --config configs/one.yaml --config configs/algorithms/mher.yaml "
         "--seed_everything 5 --trainer.default_root_dir out/one/mher/seed_5 --trainer.max_epochs=3 --behave=learn "
-        "'--data.env_kwargs={\"size\": 4.0}' --model.dynamics=null '--name=\"2024-02-01\"'\n"
+        "'--data.env_kwargs={\"size\": 4.0}' --model.dynamics=null '--name=\"2024-02-01\"' --ckpt_path last\n"
     )
     assert not Path("out").exists()
 
@@ -58,7 +59,7 @@ def test_a_grid_has_a_cell_for_every_value_with_every_other(workspace, capsys):
     assert lines[-1].endswith(
         "--seed_everything 1 --trainer.default_root_dir out/one/mher-steps-3-hidden_sizes-16_-1/seed_1 "
         "--algorithm=mher-steps-3-hidden_sizes-16_-1 --behave=learn --model.relabel.steps=3 "
-        "'--model.hidden_sizes=[16, -1]'"
+        "'--model.hidden_sizes=[16, -1]' --ckpt_path last"
     )
 
 
@@ -151,18 +152,17 @@ def test_an_interrupted_sweep_lets_its_cells_save_and_the_next_one_continues_the
     out = capsys.readouterr().out
     assert "[1/3] continue  one/mher/seed_1" in out
     assert "[2/3] start     one/mher/seed_2" in out
+    assert attempts("one/mher/seed_1")[1] == attempts("one/mher/seed_1")[0]
     assert " --ckpt_path last # " in attempts("one/mher/seed_1")[1]
-    assert "--ckpt_path" not in attempts("one/mher/seed_2")[0]
 
 
 def test_a_cell_that_does_not_listen_is_killed(workspace, monkeypatch):
-    monkeypatch.setattr(engines, "GRACE_S", 0.2)
-    stop = engines.threading.Event()
-    cell = read_sweep(Path(grid_file(overrides={"behave": "deaf"}))).cells()[0]
-    job = engines.Job(cell.command(), "fit", cell.log.resolve(), workspace, {"PYTHONUNBUFFERED": "1"})
-    engines.threading.Thread(target=lambda: (wait_until(lambda: log_says("waiting")), stop.set())).start()
-    with pytest.raises(engines.Stopped):
-        engines.run_job(job, stop)
+    monkeypatch.setattr(job, "GRACE_S", 0.2)
+    stop = threading.Event()
+    deaf = read_sweep(Path(grid_file(overrides={"behave": "deaf"}))).cells()[0]
+    threading.Thread(target=lambda: (wait_until(lambda: log_says("waiting")), stop.set())).start()
+    with pytest.raises(job.Stopped):
+        job.run_job(job.Job(deaf.command(), "fit", deaf.log.resolve(), workspace, {"PYTHONUNBUFFERED": "1"}), stop)
     assert not log_says("saved")
 
 
@@ -196,7 +196,7 @@ def test_jobs_on_the_command_line_are_checked(workspace, jobs):
     [
         ([], "the following arguments are required: SWEEP"),
         (["s.yaml", "--jobs=two"], "argument --jobs: invalid int value: 'two'"),
-        (["s.yaml", "--engine=slurm"], "argument --engine: invalid choice: 'slurm'"),
+        (["s.yaml", "--engine=dask"], "argument --engine: invalid choice: 'dask'"),
         (["s.yaml", "--a\nb"], "unrecognized arguments: --a b"),
     ],
 )
@@ -258,6 +258,7 @@ def test_the_sweeps_that_come_with_the_package_name_existing_configs(monkeypatch
         "mher_four_room_4": 5,
         "mher_robots": 3 * 5,
         "reacher_choices": 3 * 5,
+        "tune_point2d": 3,
     }
 
 

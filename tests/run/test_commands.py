@@ -99,7 +99,7 @@ def test_what_is_no_run_is_one_line(tmp_path, monkeypatch, capsys, arguments, me
     assert error.startswith(f"error: {message}")
 
 
-@pytest.mark.parametrize("command", ["list", "sweep paper --dry-run"])
+@pytest.mark.parametrize("command", ["list", "sweep figure_02 --dry-run"])
 def test_a_reader_that_has_enough_ends_the_command_quietly(command):
     read, write = os.pipe()
     os.close(read)

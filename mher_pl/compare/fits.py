@@ -1,0 +1,73 @@
+"""Fits of cells, each run by an engine to a finished run."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from mher_pl.compare.grid import Cell
+from mher_pl.compare.job import Busy, Engine, Job, Lost
+from mher_pl.compare.runs import IncompleteRun, Run
+from mher_pl.errors import Interrupted, UserError
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def run_cell(cell: Cell, engine: Engine, alone: bool, stop: threading.Event) -> Run:
+    """Run a cell's fit, on from where an earlier one ended, and return its finished run.
+
+    Args:
+        cell: to run.
+        engine: what runs it.
+        alone: whether no other runs beside it: one thread each where several do, more collapse.
+        stop: has the fit save and end when it is set.
+
+    Raises:
+        IncompleteRun: the fit failed, and how it ended.
+        Stopped: `stop` was set.
+    """
+    cell.require_unedited()
+    command = cell.command()
+    environment = {"PYTHONUNBUFFERED": "1"} | ({} if alone else {"OMP_NUM_THREADS": "1"})
+    job = Job(command, cell.log_entry(command), cell.log.resolve(), Path.cwd(), environment)
+    code = engine.run(job, stop)
+    if code != 0:
+        end = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        raise IncompleteRun(f"{end}: {cell.last_line()}")
+    return cell.finished_run()
+
+
+def reason(error: BaseException) -> str:
+    """Say in a line why a cell has no finished run."""
+    if isinstance(error, Busy):
+        return "it still runs, started by another sweep"
+    if isinstance(error, IncompleteRun | Lost | UserError):
+        return " ".join(str(error).split())
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def require_folder(out: Path) -> None:
+    """Make a sweep's folder, or raise `UserError`."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError):  # ValueError: a null character
+        raise UserError(f"out is {str(out)!r}; allowed: a folder that can be written") from None
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise `Interrupted` on Ctrl-C and on SIGTERM; put the signals back afterwards."""
+
+    def interrupt(signum: int, _: object) -> NoReturn:
+        raise Interrupted(signum, f"interrupted by {signal.Signals(signum).name}")
+
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    for number in before:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
