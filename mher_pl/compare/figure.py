@@ -1,6 +1,7 @@
 """The figure of learning curves: one panel a task, the median and interquartile range over seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle, product
 from math import ceil
 
 import numpy as np
@@ -43,7 +44,8 @@ STYLES = {
     "mapgo": (ORANGE, DASHDOT),
     "mapgo_original": (VERMILLION, DASHDOT),
 }
-SPARE_STYLES = [(colour, DOTTED) for colour in (VERMILLION, BLUE, GREEN, ORANGE, PURPLE, BLACK, SKY)]
+SPARE_COLOURS = VERMILLION, BLUE, GREEN, ORANGE, PURPLE, BLACK, SKY
+LINES = DOTTED, SOLID, DASHED  # of one method with several values
 
 MOST_IN_A_LEGEND = 8  # curves of one legend for all panels, where panels have different ones
 
@@ -65,13 +67,14 @@ def draw_curves(
     algorithms = list(dict.fromkeys(name for curves in tasks.values() for name in curves))
     known = [name for name in STYLES if name in algorithms]
     others = [name for name in algorithms if name not in STYLES]
-    styles = STYLES | {name: SPARE_STYLES[index % len(SPARE_STYLES)] for index, name in enumerate(others)}
+    own_legends = len({tuple(curves) for curves in tasks.values()}) > 1 and len(algorithms) > MOST_IN_A_LEGEND
 
-    columns = min(len(tasks), 3)
+    columns = 2 if len(tasks) == 4 else min(len(tasks), 3)
     rows = ceil(len(tasks) / columns)
     figure = Figure(figsize=(max(4.4 * columns, 6.0), 3.3 * rows + 0.9), layout="constrained")
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for panel, (task, curves) in zip(axes.flat, tasks.items(), strict=False):
+        styles = _styles(list(curves) if own_legends else algorithms)
         for algorithm in [name for name in reversed([*known, *others]) if name in curves]:  # the first lies on top
             places, rates = curves[algorithm]
             low, median, high = np.percentile(rates, [25, 50, 75], axis=0)  # [E] each
@@ -92,7 +95,7 @@ def draw_curves(
     seeds = [len(rates) for curves in tasks.values() for _, rates in curves.values()]
     rate = f"success rate in {_range(episodes)} episodes" if episodes else "success rate"
     caption = f"Line: median over {_range(seeds)} seeds of the {rate}; shaded: interquartile range"
-    if len({tuple(curves) for curves in tasks.values()}) > 1 and len(algorithms) > MOST_IN_A_LEGEND:
+    if own_legends:
         for panel, curves in zip(axes.flat, tasks.values(), strict=False):
             lines = dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
             panel.legend(
@@ -115,6 +118,20 @@ def draw_curves(
         title_fontsize="small",
     )
     return figure
+
+
+def _styles(names: Sequence[str]) -> dict[str, tuple]:
+    """Return a colour and a line for each name: a method's own, and for `method, value` lines in its colour."""
+    styles: dict[str, tuple] = {name: STYLES[name] for name in names if name in STYLES}
+    lines: dict[str, Iterator] = {}
+    spare = cycle(product(SPARE_COLOURS, [DOTTED if styles else SOLID]))
+    for name in names:
+        method, comma, _ = name.partition(", ")
+        if comma and method in STYLES:
+            styles[name] = STYLES[method][0], next(lines.setdefault(method, cycle(LINES)))
+        elif name not in STYLES:
+            styles[name] = next(spare)
+    return styles
 
 
 def _range(numbers: Sequence[int]) -> str:

@@ -76,3 +76,19 @@ def test_the_figure_says_the_number_of_seeds_and_episodes():
     assert title.startswith("Line: median over 2 to 3 seeds of the success rate in 100 episodes;")
     (title,) = [legend.get_title().get_text() for legend in draw_curves(tasks, [50, 100]).legends]
     assert "in 50 to 100 episodes" in title
+
+
+def test_panels_with_curves_of_their_own_have_legends_of_their_own():
+    panels = {
+        "(a)": {f"alpha = {value}": curve([0, 1]) for value in range(5)},
+        "(b)": {"mher": curve([0, 1])}
+        | {f"{name}, {n} steps": curve([0, 1]) for name in ("mve", "mbpo") for n in (3, 7)},
+    }
+    figure = draw_curves(panels, [25])
+    assert not figure.legends
+    texts = [[text.get_text() for text in panel.get_legend().get_texts()] for panel in figure.axes]
+    assert texts == [list(curves) for curves in panels.values()]
+    lines = {line.get_label(): line for line in figure.axes[1].get_lines()}
+    assert lines["mve, 3 steps"].get_color() == lines["mve, 7 steps"].get_color() == STYLES["mve"][0]
+    assert len({(line.get_color(), str(line._unscaled_dash_pattern)) for line in lines.values()}) == 5
+    assert len({line.get_color() for line in figure.axes[0].get_lines()}) == 5
