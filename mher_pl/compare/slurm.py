@@ -36,8 +36,11 @@ class SlurmFit:
         signal.signal(signal.SIGTERM, lambda *_: self._stop.set())  # of a preemption, `requeue` or `scancel`
         # SLURM sends the signal that announces the time limit to the fit too, which it would kill.
         deaf = ["sh", "-c", f'trap "" {JobEnvironment.USR_SIG}; exec "$@"', "fit", *self.job.command]
+        # Lightning is to start the processes of several devices itself, as in any fit, and not to take the job's only
+        # task for one of them.
+        alone = self.job.environment | {"SLURM_JOB_NAME": "interactive"}
         with ThreadPoolExecutor(1) as thread:  # this one is free for signals
-            self._fit = thread.submit(run_job, replace(self.job, command=deaf), self._stop)
+            self._fit = thread.submit(run_job, replace(self.job, command=deaf, environment=alone), self._stop)
             try:
                 code = self._fit.result()
             except Busy as error:

@@ -94,7 +94,7 @@ def parent_of(process):
     return int(status.partition("PPid:")[2].split()[0])
 
 
-def real_sweep(folder, epochs, **settings):
+def real_sweep(folder, epochs, overrides=(), **settings):
     """Write a sweep of two cells, with a cluster's settings of their own."""
     content = {
         "tasks": ["point2d"],
@@ -102,8 +102,8 @@ def real_sweep(folder, epochs, **settings):
         "seeds": 2,
         "jobs": 2,
         "out": str(folder / "out"),
-        "overrides": {"trainer.max_epochs": epochs, "evaluation.episodes": 10},
-        "slurm": {"timeout_min": 10, "cpus_per_task": 1} | settings,
+        "overrides": {"trainer.max_epochs": epochs, "evaluation.episodes": 10} | dict(overrides),
+        "slurm": {"timeout_min": 10, "cpus_per_task": 1, "gpus_per_node": 0, "mem_gb": 1} | settings,
     }
     return write(folder / "sweep.yaml", **content)
 
@@ -181,3 +181,12 @@ def test_an_interrupted_sweep_takes_its_jobs_out_of_the_queue_and_they_save(slur
     wait_until(lambda: say(logs(tmp_path), "interrupted by SIGTERM after "))
     queue = ["squeue", "--noheader"]
     wait_until(lambda: not subprocess.run(queue, capture_output=True, check=True).stdout, seconds=60)
+
+
+@pytest.mark.slow
+def test_a_fit_on_several_devices_has_them_all_within_a_job(slurm, tmp_path):
+    devices = {"trainer.devices": 2, "trainer.strategy": "ddp"}
+    process = start(real_sweep(tmp_path, 1, devices, cpus_per_task=2))
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, out
+    assert say(logs(tmp_path), "\n4200 env steps, epoch 1")  # 2000 of random episodes and 100 of an epoch, by each
