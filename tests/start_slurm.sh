@@ -1,12 +1,18 @@
 #!/usr/bin/env bash
 # Start a SLURM of this machine alone, as the user who calls, with all its files in a folder:
 #   tests/start_slurm.sh FOLDER && export SLURM_CONF=FOLDER/slurm.conf
-#   tests/start_slurm.sh --stop FOLDER
+#   tests/start_slurm.sh --stop FOLDER    which cancels the jobs
 # It needs slurmctld, slurmd, slurm-client and munge of Debian or Ubuntu. Jobs of the partition `urgent` preempt those of
 # `main`, which are requeued and start again after seconds, where SLURM's own wait is two minutes.
 set -euo pipefail
 
 if [ "$1" = --stop ]; then
+    export SLURM_CONF=$2/slurm.conf
+    scancel --user="$(id -un)"
+    for _ in $(seq 600); do
+        if [ -z "$(squeue --noheader)" ]; then break; fi
+        sleep 0.1
+    done
     for name in slurmd slurmctld munged; do
         if [ -e "$2/$name.pid" ]; then kill "$(cat "$2/$name.pid")"; fi
     done

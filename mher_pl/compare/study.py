@@ -5,7 +5,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,11 +75,15 @@ class Study:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Be the only thread of the only process that does this."""
-        with self._ask, (self._sweep.out / "lock").open("a") as file:
+        with self._ask, ExitStack() as held:
             try:
+                file = held.enter_context((self._sweep.out / "lock").open("a"))
                 fcntl.flock(file, fcntl.LOCK_EX)
-            except OSError:
-                raise UserError(f"out is {self._sweep.out}; allowed: a folder on a file system with locks") from None
+            except OSError as error:
+                raise UserError(
+                    f"out is {self._sweep.out} ({error.strerror}); allowed: a folder that can be written, on a file "
+                    "system with locks"
+                ) from None
             yield
 
     def end(self, trial: "Trial", value: float | None = None, *, pruned: bool = False) -> None:

@@ -29,7 +29,7 @@ def slurm(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
         yield
-    subprocess.run([START, "--stop", folder], check=True, timeout=60)
+    subprocess.run([START, "--stop", folder], check=True, timeout=120)
 
 
 @pytest.fixture
@@ -148,10 +148,10 @@ def test_preempted_cells_go_on_from_where_they_were(slurm, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_cells_that_take_longer_than_a_job_may_go_on_in_further_ones(slurm, tmp_path):
-    process = start(real_sweep(tmp_path, 80, timeout_min=1, slurm_signal_delay_s=5, slurm_max_num_timeout=20))
-    out, _ = process.communicate(timeout=500)
+    process = start(real_sweep(tmp_path, 100, timeout_min=1, slurm_signal_delay_s=30, slurm_max_num_timeout=100))
+    out, _ = process.communicate(timeout=1200)
     assert process.returncode == 0, out
-    require_that_each_went_on(tmp_path, epochs=80)
+    require_that_each_went_on(tmp_path, epochs=100)
 
 
 @pytest.mark.slow
