@@ -5,6 +5,8 @@ import re
 import statistics
 from collections import defaultdict
 
+from mher_pl.compare.kept import read_kept
+from mher_pl.compare.sweep_file import read_sweep
 from tests.conftest import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -102,3 +104,14 @@ def test_what_was_found_of_the_theorems_is_that_of_the_benchmark():
     tables = [part for part in text.split("\n\n") if part.startswith("| statement")]
     assert len(tables) == 2
     assert all(table in found for table in tables)
+
+
+def test_the_figures_have_as_many_cells_and_runs_as_their_page_says():
+    kept = read_kept(RESULTS / "paper" / "curves.csv")
+    header, *table = rows("docs/figures.md", "| figure |")
+    assert header[-2:] == ["cells", "run so far"]
+    sweeps = {path.stem: path for path in (ROOT / "configs" / "sweeps").glob("*.yaml")}
+    assert {name.strip("`") for name, *_ in table} == {name for name in sweeps if read_sweep(sweeps[name]).panels}
+    for name, *_, cells, run in table:
+        names = [cell.name for cell in read_sweep(sweeps[name.strip("`")]).cells()]
+        assert (int(cells), int(run)) == (len(names), sum(cell in kept for cell in names)), name
