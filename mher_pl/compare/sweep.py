@@ -157,6 +157,6 @@ def main(argv: list[str]) -> int:
             engine.close()
         if code == 0 and not sweep.panels:
             print(f"compare: python -m mher_pl report {shlex.quote(str(sweep.out))} --out DIR")
-    if code == 0 and sweep.panels:
+    if sweep.panels and code in (0, 1):  # also what is finished where others failed
         draw(sweep, path.stem, kept, arguments.kept)
     return code

@@ -52,6 +52,7 @@ def read_sweep(path: Path) -> Sweep:
                 raise UserError(f"{path} has the keys panels and {key}; allowed: panels, or {', '.join(GRID_KEYS)}")
         panels = _panels(text["panels"], overrides, beside)
         methods = [(panel.task, method) for panel in panels.values() for method in panel.curves.values()]
+        _require_own_folders(path, methods)
     else:
         tasks = _configs(text, "tasks", "", beside)
         algorithms = _configs(text, "algorithms", "algorithms", beside)
@@ -68,6 +69,14 @@ def read_sweep(path: Path) -> Sweep:
         slurm=_slurm(text.get("slurm") or {}),
         search=_search(text, methods, overrides),
     )
+
+
+def _require_own_folders(path: Path, methods: list[tuple[Path, Method]]) -> None:
+    """Raise `UserError` if cells with other settings would share a folder."""
+    folders: dict[tuple[str, str], tuple[Path, Method]] = {}
+    for task, method in methods:
+        if folders.setdefault((task.stem, method.name), (task, method)) != (task, method):
+            raise UserError(f"{path} has two of {task.stem}/{method.name}; allowed: different names, for the folders")
 
 
 def _panels(value: Any, overrides: dict[str, Any], beside: Path) -> dict[str, Panel]:

@@ -2,7 +2,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from fake_sweeps import attempts, grid_file
+from fake_sweeps import attempts, behave, grid_file, write
 
 from mher_pl.compare import sweep
 from mher_pl.compare.kept import read_kept
@@ -92,6 +92,20 @@ def test_a_mistake_in_the_panels_is_one_line(workspace, panels, message):
     with pytest.raises(UserError, match=message) as error:
         sweep.main([panels_file(panels)])
     assert "\n" not in str(error.value)
+
+
+def test_files_of_one_name_are_refused_for_they_would_share_folders(workspace):
+    write("other/her.yaml", algorithm="her")
+    panels = {"a": {"task": "one", "curves": {"b": "her", "c": "other/her.yaml"}}}
+    with pytest.raises(UserError, match="has two of one/her; allowed: different names, for the folders"):
+        sweep.main([panels_file(panels)])
+
+
+def test_what_is_finished_is_drawn_where_other_cells_failed(workspace, capsys):
+    behave(seed_1="fail")
+    assert sweep.main([panels_file(seeds=2), "--kept", "kept.csv"]) == 1
+    assert "drawn: grid.png, without 3 cells that have not run" in capsys.readouterr().out
+    assert len(read_kept(Path("kept.csv"))) == 3
 
 
 def test_panels_and_a_grid_are_two_kinds_of_sweeps(workspace):
