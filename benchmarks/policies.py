@@ -1,7 +1,7 @@
 """The policies that the package has, what they do in 500 new episodes, and the processor time of whole runs.
 
-    python benchmarks/policies.py                          # all of it
-    python benchmarks/policies.py --train fetch/mher_plus  # one run, for later
+    python benchmarks/policies.py                        # all of it
+    python benchmarks/policies.py fetch fetch/mher_plus  # these, beside the others' results
 
 Trains what is not trained yet, one run at a time on one thread, each with its task's own config and seed, and MHER+ for
 as many steps as below. Of MHER and MHER+ the best checkpoint becomes a file in `mher_pl/policies`. Writes
@@ -9,11 +9,13 @@ as many steps as below. Of MHER and MHER+ the best checkpoint becomes a file in 
 """
 
 import argparse
+import json
 import os
 import resource
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -75,30 +77,37 @@ def take_along(task: str, method: str) -> dict[str, Any]:
     successes = int(load_policy(file).evaluate(EPISODES).success.sum())
     low, high = wilson_interval(successes, EPISODES)
     return {
-        "command": f"`{shlex.join(arguments(task, method))}`",
-        "best epoch": int(best.stem.partition("=")[2]),
         f"success in {EPISODES} episodes": f"{successes / EPISODES:.3f}",
         "95 % interval": f"{low:.3f} to {high:.3f}",
+        "best epoch": int(best.stem.partition("=")[2]),
+        "command": f"`{shlex.join(arguments(task, method))}`",
     }
 
 
 def main() -> None:
     """Train, write the files and report."""
+    names = {task if method == "mher" else f"{task}/{method}": (task, method) for task in TASKS for method in METHODS}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--train", metavar="TASK/METHOD", help="train this one alone")
-    options = parser.parse_args()
-    if options.train:
-        train(*options.train.split("/"))
-        return
-    seconds = {task: {method: round(train(task, method)) for method in METHODS} for task in TASKS}
-    names = {
-        (task, method): task if method == "mher" else f"{task}/{method}" for task in TASKS for method in TAKEN_ALONG
-    }
-    rows = {f"`{name}`": take_along(*which) for which, name in names.items()}
-    report = Report(RESULTS, episodes=EPISODES, policies=rows, cpu_seconds=seconds)
-    report.table("Policies of the package, seed 0", "`load_policy`", rows)
-    report.table("Processor time of a whole run, seconds", "task", seconds)
+    parser.add_argument("names", nargs="*", choices=[*names, []], help="of the policies to make; all by default")
+    wanted = parser.parse_args().names or list(names)
+    before = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"policies": {}, "cpu_seconds": {}}
+    policies, seconds = before["policies"], before["cpu_seconds"]
+    for name in wanted:
+        task, method = names[name]
+        seconds.setdefault(task, {})[method] = round(train(task, method))
+        if method in TAKEN_ALONG:
+            policies[f"`{name}`"] = take_along(task, method)
+    report = Report(RESULTS, episodes=EPISODES, policies=in_order(policies, [f"`{name}`" for name in names]))
+    report.table("Policies of the package, seed 0", "`load_policy`", report.values["policies"])
+    report.values["cpu_seconds"] = in_order(seconds, TASKS)
+    rows = {task: {method: own.get(method) for method in METHODS} for task, own in report.values["cpu_seconds"].items()}
+    report.table("Processor time of a whole run, seconds", "task", rows)
     report.write()
+
+
+def in_order(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return the values in the order of their names."""
+    return {name: values[name] for name in names if name in values}
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ USAGE = """\
 usage: python -m mher_pl COMMAND [options]
        python -m mher_pl --version
 
-  list                                           tasks, methods and parts by their names
+  list                                           tasks, methods, policies and parts by their names
 
 train and evaluate
   fit       --config fetch [--config her] [--data.batch_size 128]

@@ -159,7 +159,7 @@ class Policy:
 
 
 def shipped_policies() -> dict[str, Path]:
-    """Return the policies of the package by name: `fetch` is MHER's, `fetch/mher_plus` that of another method."""
+    """Return the policies of the package by name: `point2d` is MHER's, `point2d/mher_plus` that of another method."""
     files = sorted(SHIPPED.glob(f"*/*{ALONE}"))
     return {file.parent.name if file.stem == "mher" else f"{file.parent.name}/{file.stem}": file for file in files}
 
@@ -172,7 +172,7 @@ def load_policy(path: str | Path, device: str | torch.device = "cpu") -> Policy:
 
     Args:
         path: a run's folder `RUN`, for its last checkpoint, `RUN/best`, a checkpoint, a file that `save_policy` wrote,
-            a name such as `fetch` or `fetch/mher_plus` of one that the package has, or `hf://user/repo[/file]` for
+            a name such as `point2d` or `point2d/mher_plus` of one that the package has, or `hf://user/repo[/file]` for
             one on the Hugging Face Hub.
         device: of its networks.
 

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from trained_runs import ROOT, fit, run_folder
 import mher_pl
 from mher_pl.__main__ import main
 from mher_pl.errors import UserError
-from mher_pl.policy import save_policy
+from mher_pl.policy import save_policy, shipped_policies
 from mher_pl.run.api import load
 from mher_pl.storage.checkpoint import write_checkpoint
 
@@ -186,6 +187,23 @@ def test_it_is_evaluated_on_the_episodes_of_test(run, capsys):
     measured = mher_pl.load_policy(run).evaluate(8).means()
     for name in ("success_any", "return", "final_distance"):
         assert printed[name] == f"{measured[f'eval/{name}']:.3f}"
+
+
+def results() -> dict[str, dict[str, str]]:
+    """What each policy of the package does in 500 episodes."""
+    rows = json.loads((ROOT / "benchmarks" / "results" / "policies.json").read_text())["policies"]
+    return {name.strip("`"): row for name, row in rows.items()}
+
+
+@pytest.mark.parametrize(("name", "row"), results().items())
+def test_a_policy_of_the_package_does_what_was_measured(name, row):
+    rate = mher_pl.load_policy(name).evaluate(20, seed=1).success.mean()
+    assert rate == pytest.approx(float(row["success in 500 episodes"]), abs=0.25)
+
+
+def test_every_policy_of_the_package_was_measured_and_all_are_small():
+    assert list(shipped_policies()) == sorted(results())
+    assert sum(file.stat().st_size for file in shipped_policies().values()) < 8_000_000
 
 
 @pytest.mark.gpu

@@ -115,3 +115,9 @@ def test_the_figures_have_as_many_cells_and_runs_as_their_page_says():
     for name, *_, cells, run in table:
         names = [cell.name for cell in read_sweep(sweeps[name.strip("`")]).cells()]
         assert (int(cells), int(run)) == (len(names), sum(cell in kept for cell in names)), name
+
+
+def test_what_the_policies_of_the_package_do_is_that_of_the_benchmark():
+    text, found = (ROOT / "docs" / "policies.md").read_text(), (RESULTS / "policies.md").read_text()
+    table = text[text.index("| `load_policy` |") :].split("\n\n")[0]
+    assert table in found

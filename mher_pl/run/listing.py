@@ -1,4 +1,4 @@
-"""The `list` command: tasks, methods and parts by their names, a line each."""
+"""The `list` command: tasks, methods, trained policies and parts by their names, a line each."""
 
 import inspect
 import re
@@ -40,7 +40,10 @@ def main(argv: list[str]) -> int:
         print(title)
         for path in named_configs(folder):
             print(line("  ", path.stem, first_sentence(path)))
-        print(flush=True)  # the parts take seconds to import
+        print(flush=True)  # the rest takes seconds to import
+    from mher_pl.policy import shipped_policies
+
+    print(f"trained policies: mher_pl.load_policy(NAME)\n  {', '.join(shipped_policies())}\n")
     print("parts: --SETTING NAME, and its arguments as --SETTING.ARGUMENT VALUE")
     for setting, base in PARTS.items():
         print(f"  {setting}")

@@ -138,6 +138,8 @@ def _plain_key(name: str) -> str:
 
 def quiet() -> None:
     """Silence what a user can do nothing about."""
+    import torchrl  # noqa: F401  which sets its own level when it is imported
+
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("torchrl").setLevel(logging.WARNING)
