@@ -50,7 +50,8 @@ def copy(group: Group, folder: Path) -> None:
     """Bring a copy of the code and its tests up to date, with mutmut's settings, which it reads there alone."""
     for name in COPIED:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, symlinks=True, dirs_exist_ok=True)
+            shutil.rmtree(folder / name, ignore_errors=True)
+            shutil.copytree(ROOT / name, folder / name, symlinks=True)
         else:
             shutil.copy2(ROOT / name, folder / name)
     settings = {

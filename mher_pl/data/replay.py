@@ -105,7 +105,6 @@ class EpisodeReplay:
         data = self.episodes
         length = data["length"][episode]  # [...]
         observation, achieved_goal = data["observation"], data["achieved_goal"]
-        device = observation.device  # a batch that knows where it is moves there in no time
         return TensorDict(
             {
                 "observation": observation[episode, step],
@@ -114,17 +113,13 @@ class EpisodeReplay:
                 "desired_goal": data["desired_goal"][episode, step],
                 "steps_left": length - step,
                 "failed": data["failed"][episode] & (step == length - 1),
-                "next": TensorDict(
-                    {
-                        "observation": observation[episode, step + 1],
-                        "achieved_goal": achieved_goal[episode, step + 1],
-                    },
-                    batch_size=step.shape,
-                    device=device,
-                ),
+                "next": {
+                    "observation": observation[episode, step + 1],
+                    "achieved_goal": achieved_goal[episode, step + 1],
+                },
             },
             batch_size=step.shape,
-            device=device,
+            device=observation.device,  # a batch that knows where it is moves there in no time
         )
 
     def last_episode(self, generator: torch.Generator) -> TensorDict:

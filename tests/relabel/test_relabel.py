@@ -5,7 +5,7 @@ from toy import Shift, generator, make_agent, make_batch, make_task, make_task_o
 
 from mher_pl.data.replay import EpisodeReplay
 from mher_pl.errors import UserError
-from mher_pl.relabel import Foresight, Future, ImitationOnly, Keep, ModelBased, Noisy, RandomGoals
+from mher_pl.relabel import Foresight, Future, ImitationOnly, Keep, Mixed, ModelBased, Noisy, RandomGoals
 from mher_pl.sampler import Uniform
 
 MANY = 4000  # rows; a share of 0.8 is off by 0.02 once in a thousand draws
@@ -24,6 +24,7 @@ RELABELLERS = {
     "noisy": Noisy(Future(0.8), std=0.01),
     "imitation only": ImitationOnly(ModelBased(0.8, steps=5, noise=0.2)),
     "foresight": Foresight(0.8, steps=5, noise=0.2, random_action_probability=0.3),
+    "mixed": Mixed([Future(0.3), ModelBased(0.5, steps=5, noise=0.2)]),
 }
 
 
@@ -196,9 +197,10 @@ class TestModelBased:
         with pytest.raises(UserError, match=r"model\.dynamics is null.*ModelBased"):
             make_agent(relabel=ModelBased(0.8, 5, 0.2), dynamics=None)
 
-    def test_must_know_which_goals_states_achieve(self):
+    @pytest.mark.parametrize("around", [lambda own: own, lambda own: Noisy(own, std=0.1), lambda own: Mixed([own])])
+    def test_must_know_which_goals_states_achieve(self, around):
         with pytest.raises(UserError, match=r"data\.goal_indices is null, but model's ModelBased must know.*\[1, 2\]"):
-            make_agent(make_task_of_unclear_goals(), relabel=ModelBased(0.8, 5, 0.2))
+            make_agent(make_task_of_unclear_goals(), relabel=around(ModelBased(0.8, 5, 0.2)))
 
     def test_the_models_state_holds_an_achieved_goal_that_is_no_part_of_the_observation(self):
         agent, batch = make_agent(make_task(goal_indices=None)), make_batch(MANY)
@@ -305,6 +307,26 @@ class TestImitationOnly:
     def test_checks_what_the_other_needs(self):
         with pytest.raises(UserError, match=r"model\.dynamics is null"):
             make_agent(relabel=ImitationOnly(ModelBased(0.8, 5, 0.2)), dynamics=None)
+
+
+class Counting(Future):
+    """A relabeller with a state."""
+
+    count = 0
+
+    def worker_state(self):
+        return {"count": self.count}
+
+    def load_worker_state(self, state):
+        self.count = state["count"]
+
+
+@pytest.mark.parametrize("around", [lambda own: Noisy(own, std=0.1), lambda own: Mixed([Future(0.1), own])])
+def test_the_state_of_a_relabeller_within_another_is_saved_and_restored(around):
+    saved, restored = Counting(0.5), Counting(0.5)
+    saved.count = 3
+    around(restored).load_worker_state(around(saved).worker_state())
+    assert restored.count == 3
 
 
 @pytest.mark.parametrize(

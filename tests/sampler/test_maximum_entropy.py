@@ -50,9 +50,10 @@ def test_weights_are_the_ranks_of_the_complementary_density():
 
 def test_paths_of_one_density_are_ranked_in_their_order():
     sampler = filled(10).sampler
-    sampler.log_density = np.zeros(100)
+    sampler.log_density = np.tile([1.0, 0.0], 50)
     sampler.rank()
-    assert sampler.weights.tolist() == list(range(1, 101))
+    assert sampler.weights[::2].tolist() == list(range(1, 51))
+    assert sampler.weights[1::2].tolist() == list(range(51, 101))
 
 
 def test_episodes_are_drawn_as_often_as_their_weights_say():
