@@ -69,5 +69,5 @@ def similarities(goals: Tensor) -> Tensor:
     """Return exp(-(d / sigma)^2) [B, B] of the goals' distances d; sigma is the mean distance to the nearest other."""
     distance = torch.cdist(goals, goals, compute_mode="donot_use_mm_for_euclid_dist")  # [B, B]
     others = distance + torch.diag_embed(torch.full_like(distance[0], torch.inf))
-    sigma = others.amin(dim=1).mean() if len(goals) > 1 else distance.new_ones(())
+    sigma = others.amin(dim=1).mean()  # infinite for a single goal
     return torch.exp(-(distance / sigma.clamp_min(1e-12)).square())

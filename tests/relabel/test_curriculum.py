@@ -63,6 +63,11 @@ def test_the_unit_of_the_goals_does_not_matter():
     assert select(goals, desired, 10, 0.5).tolist() == select(goals * 1000, desired * 1000, 10, 0.5).tolist()
 
 
+def test_nor_does_where_the_goals_lie():
+    goals = points(30)
+    assert torch.allclose(similarities(goals), similarities(goals + 1000.0), atol=1e-2)
+
+
 def test_half_of_the_candidates_stay_each_at_most_once():
     batch, agent = make_batch(128), make_agent()
     chosen = Curriculum(0.8, share=0.5, proximity_weight=1.0, growth=0.1)(batch, agent, generator())

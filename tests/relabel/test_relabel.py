@@ -21,7 +21,7 @@ RELABELLERS = {
     "future": Future(0.8),
     "model based": ModelBased(0.8, steps=5, noise=0.2),
     "random": RandomGoals(0.8),
-    "noisy": Noisy(Future(0.8), std=0.01),
+    "noisy": Noisy(Mixed([RandomGoals(0.3), ModelBased(0.5, steps=5, noise=0.2)]), std=0.01),
     "imitation only": ImitationOnly(ModelBased(0.8, steps=5, noise=0.2)),
     "foresight": Foresight(0.8, steps=5, noise=0.2, random_action_probability=0.3),
     "mixed": Mixed([Future(0.3), ModelBased(0.5, steps=5, noise=0.2)]),
@@ -67,6 +67,12 @@ class TestEveryRelabeller:
         agent, batch = make_agent(), make_batch(50)
         one, same = (relabel(batch, agent, generator(3)) for _ in range(2))
         assert (one == same).all()
+
+    def test_makes_everything_where_the_batch_is(self, relabel):
+        agent, batch = make_agent(), make_batch(50)
+        with torch.device("meta"):  # where torch would make it of itself
+            relabelled = relabel(batch, agent, generator())
+        assert {value.device.type for value in relabelled.values(include_nested=True, leaves_only=True)} == {"cpu"}
 
 
 def test_keep_never_changes_a_goal():
@@ -177,6 +183,7 @@ class TestModelBased:
         difference = actions(0.01) - actions(0.0)
         assert difference.std() == pytest.approx(0.01, rel=0.1)
         assert actions(50.0).abs().max() == 1.0
+        assert torch.equal(actions(0.01), actions(0.01)), "the generator's"
 
     def test_leaks_no_gradient_into_actor_or_model(self):
         class Scale(Shift):
