@@ -6,7 +6,8 @@
     python benchmarks/mutation.py targets --survivors      # again those that no test has noticed
 
 A group's mutants meet its own test files alone. Works on a copy in `build/mutation/`, where `mutmut show NAME` and the
-next call find what was done before. Writes `benchmarks/results/mutation.json` and prints the survivors.
+next call find what was done before. Writes `benchmarks/results/mutation.json` with the survivors; the word that tells
+why one may survive is written there by hand, and kept.
 """
 
 import argparse
@@ -97,12 +98,15 @@ def main() -> None:
     subprocess.run([MUTMUT, "run", "--max-children", "1", *names], cwd=folder, check=True)
 
     tried = outcomes(folder)
-    left = {name: change(folder, name) for name in survivors(tried)}
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    before = results.get(options.group, {}).get("survivors", [])
+    words = {tuple(survivor["change"]): survivor["word"] for survivor in before}
+    left = [{"mutant": name, "change": change(folder, name)} for name in survivors(tried)]
+    left = [survivor | {"word": words.get(tuple(survivor["change"]), "")} for survivor in left]
     results[options.group] = {"tried": len(tried), "caught": len(tried) - len(left), "survivors": left}
     RESULTS.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    for name, lines in left.items():
-        print(name, *lines, sep="\n", end="\n\n")
+    for survivor in left:
+        print(survivor["mutant"], *survivor["change"], survivor["word"], sep="\n", end="\n\n")
     print(f"{options.group}: {len(tried) - len(left)} of {len(tried)} caught, {1 - len(left) / len(tried):.1%}")
 
 

@@ -79,7 +79,8 @@ def broken_configs(draw: st.DrawFn) -> Broken:
     if way == "null" and can_not_be_null(place, value):
         return Broken((*files, yaml.safe_dump(nested(place, None))), (), names(place))
     bad = draw(st.sampled_from(NO_CLASSES) if place[-1] == "class_path" else BROKEN[type(value)])
-    if way == "option" and isinstance(bad, int | float | str) and bad != "\x00" and dotted(place) not in ("trainer",):
+    is_text = isinstance(bad, str) or (isinstance(bad, int | float) and not isinstance(value, str))  # 5 is a name there
+    if way == "option" and is_text and bad != "\x00" and dotted(place) not in ("trainer",):
         return Broken(tuple(files), (f"--{dotted(place)}={bad}",), names(place))
     return Broken((*files, yaml.safe_dump(nested(place, bad))), (), names(place))
 

@@ -106,6 +106,13 @@ def test_what_was_found_of_the_theorems_is_that_of_the_benchmark():
     assert all(table in found for table in tables)
 
 
+def test_what_a_long_run_took_is_that_of_the_benchmark():
+    text, found = (ROOT / "docs" / "reliability.md").read_text(), (RESULTS / "long_run.md").read_text()
+    tables = [part.strip() for part in found.split("\n\n") if part.startswith("|")]
+    assert len(tables) == 2
+    assert all(table in text for table in tables)
+
+
 def test_the_figures_have_as_many_cells_and_runs_as_their_page_says():
     kept = read_kept(RESULTS / "paper" / "curves.csv")
     header, *table = rows("docs/figures.md", "| figure |")
