@@ -69,11 +69,14 @@ def test_the_wheel_has_every_module_config_and_asset_and_no_top_level_name_but_m
         assert f"mher_pl/{name}" in expected
 
 
-def test_the_installed_wheel_trains_and_loads_in_an_empty_folder(wheel, tmp_path):
-    target, folder = tmp_path / "target", tmp_path / "empty"
+def test_the_installed_wheel_trains_and_loads_beside_what_the_user_has_of_the_same_names(wheel, tmp_path):
+    target, folder = tmp_path / "target", tmp_path / "own"
     options = ["--no-deps", "--no-index", "--quiet", "--target", str(target)]
     subprocess.run([sys.executable, "-m", "pip", "install", *options, str(wheel)], check=True)
-    folder.mkdir()
+    for name in ("callbacks", "configs", "data", "envs"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text(OWN)
+        (folder / f"{name}.py").write_text(OWN)
     fit_and_load(folder, target)
 
 
@@ -81,15 +84,6 @@ def test_a_clone_trains_and_loads_without_installation_beside_callbacks_of_the_u
     folder = clone(tmp_path / "clone")
     (folder / "callbacks.py").write_text(OWN)
     fit_and_load(folder, folder)
-
-
-def test_what_the_user_has_in_the_working_folder_is_not_taken_for_the_packages(tmp_path):
-    source, folder = clone(tmp_path / "clone"), tmp_path / "own"
-    for name in ("callbacks", "configs", "data", "envs"):
-        (folder / name).mkdir(parents=True)
-        (folder / name / "__init__.py").write_text(OWN)
-        (folder / f"{name}.py").write_text(OWN)
-    fit_and_load(folder, source)
 
 
 def test_the_suite_runs_the_clone_itself():

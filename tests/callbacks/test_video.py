@@ -32,10 +32,13 @@ def test_a_folder_that_cannot_be_written_is_named_before_training(build, tmp_pat
     assert not cli.trainer.global_step
 
 
-def test_a_video_of_a_tested_checkpoint_lies_in_its_runs_folder_or_where_asked(build, tmp_path, trained):
+def test_a_video_of_a_tested_checkpoint_lies_in_its_runs_folder_or_where_asked(build, tmp_path):
+    short = {"data.env_kwargs.max_episode_steps": 10}
+    trained = build("point2d", **short)
+    trained.trainer.fit(trained.model, trained.datamodule)
     run = Path(trained.trainer.default_root_dir)
     for folder, expected in ((None, run), (str(tmp_path / "new"), tmp_path / "new")):
-        cli = build("point2d")
+        cli = build("point2d", **short)
         cli.trainer.callbacks.insert(0, Video(episodes=1, folder=folder))
         cli.trainer.test(cli.model, cli.datamodule, ckpt_path=str(run / "checkpoints" / "last.ckpt"))
         assert (expected / "video.mp4").is_file()

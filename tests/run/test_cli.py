@@ -1,6 +1,5 @@
 """The command line as a user meets it, in this process; `main` returns the exit code."""
 
-import os
 import re
 import subprocess
 import sys
@@ -308,17 +307,15 @@ def test_a_real_process_ends_quietly_with_success_rate_and_folder(tmp_path):
     assert done.stdout.splitlines()[-1].endswith("run folder runs/Point2DLarge-v1/mher/seed_0")
 
 
-def test_the_console_script_finds_modules_of_the_working_folder(tmp_path):
+def test_the_console_script_finds_modules_of_the_working_folder(tmp_path, monkeypatch):
     (tmp_path / "my_points.py").write_text(
         "import gymnasium\n"
         "gymnasium.register('My-v0', entry_point='mher_pl.envs.point2d:Point2DEnv', max_episode_steps=9)\n"
     )
-    # What the script of an installed package does, from another folder than the interpreter would put on the path.
-    script = "import sys; sys.path = [p for p in sys.path if p]; from mher_pl.__main__ import main; sys.exit(main())"
+    # As for the script of an installed package, which has its own folder on the path and not the working folder.
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    monkeypatch.chdir(tmp_path)
     options = ["--config", "point2d", "--data.env", "my_points:My-v0", "--data.env_kwargs", "{}"]
-    command = [sys.executable, "-c", script, "fit", *options]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     small = ["--trainer.max_epochs=1", "--warmup.episodes=1", "--warmup.updates=1", "--evaluation.episodes=1"]
-    ran = subprocess.run([*command, *small], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
+    assert main(["fit", *options, *small]) == 0
     assert (tmp_path / "runs" / "My-v0" / "mher" / "seed_0" / "config.yaml").is_file()

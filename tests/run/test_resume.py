@@ -28,7 +28,7 @@ def signal_at(epoch: int, episode: int | None, signum: int = signal.SIGTERM) -> 
     ("config", "folder"),
     [
         ("point2d", "Point2DLarge-v1"),
-        ("reacher", "Reacher-v1"),
+        pytest.param("reacher", "Reacher-v1", marks=pytest.mark.slow),
         pytest.param("fetch", "FetchReach-v4", marks=pytest.mark.slow),
         pytest.param("sawyer", "SawyerReachXYZ-v1", marks=pytest.mark.slow),
     ],
@@ -42,6 +42,14 @@ def test_n_epochs_and_n_more_in_a_new_process_equal_2n_epochs(tmp_path, config, 
     assert process.returncode == 0, errors
     assert errors == ""
     assert_same_run(run_folder(tmp_path / "whole", config=folder), run_folder(tmp_path / "parts", config=folder))
+
+
+def test_n_epochs_and_n_more_of_a_task_with_physics_equal_2n_epochs(tmp_path):
+    episodes = "--data.episodes_per_epoch=1"
+    assert fit(tmp_path / "whole", episodes, config="reacher") == 0
+    assert fit(tmp_path / "parts", episodes, config="reacher", epochs=2) == 0
+    assert fit(tmp_path / "parts", episodes, RESUME, config="reacher") == 0
+    assert_same_run(*(run_folder(tmp_path / name, config="Reacher-v1") for name in ("whole", "parts")))
 
 
 @pytest.mark.slow
@@ -128,14 +136,18 @@ def test_an_argument_that_a_callback_saves_is_the_configs_after_a_resume(tmp_pat
     assert table(run_folder(tmp_path))[-1][0] == 3, "it stops where the second patience ends"
 
 
-def test_a_run_that_still_trains_is_left_alone(tmp_path, capsys):
+def test_a_run_that_still_trains_is_left_alone_and_sigterm_ends_it_with_one_line(tmp_path, capsys):
     process = start(tmp_path, epochs=1000)
     wait_for(run_folder(tmp_path) / "checkpoints" / "last.ckpt", process)
     assert fit(tmp_path, RESUME, epochs=1000) == 1
     error = capsys.readouterr().err
     assert "which another process trains; allowed: a run that has ended, or a copy of its folder where" in error
-    process.kill()
-    process.communicate()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert errors.count("\n") == 1
+    assert errors.startswith("interrupted by SIGTERM after ")
+    assert state(run_folder(tmp_path))["/epoch"] >= 0
 
 
 def test_stopped_again_and_again_it_still_ends_the_same(tmp_path, whole):
@@ -145,17 +157,6 @@ def test_stopped_again_and_again_it_still_ends_the_same(tmp_path, whole):
         assert fit(tmp_path, *options, RESUME, *signal_at(epoch, episode)) == 143
     assert fit(tmp_path, *options, RESUME) == 0
     assert_same_run(whole, run_folder(tmp_path))
-
-
-def test_sigterm_ends_the_program_with_one_line_and_keeps_the_checkpoint(tmp_path):
-    process = start(tmp_path, epochs=1000)
-    wait_for(run_folder(tmp_path) / "checkpoints" / "last.ckpt", process)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert errors.count("\n") == 1
-    assert errors.startswith("interrupted by SIGTERM after ")
-    assert state(run_folder(tmp_path))["/epoch"] >= 0
 
 
 def test_ctrl_c_is_one_line_and_130_and_the_run_resumes_exactly(tmp_path, whole, capsys):

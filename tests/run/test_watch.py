@@ -13,20 +13,25 @@ from mher_pl.callbacks.episode_figure import EpisodeFigure
 from mher_pl.envs.draw import Window
 
 
-def test_a_video_shows_every_step_of_the_episodes_beside_their_goals_and_values(tmp_path, capsys):
-    assert fit(tmp_path, epochs=1) == 0
-    capsys.readouterr()
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a run with episodes of 20 steps."""
+    root = tmp_path_factory.mktemp("watched")
+    assert fit(root, "--data.env_kwargs.max_episode_steps=20", epochs=1) == 0
+    return run_folder(root)
+
+
+def test_a_video_shows_every_step_of_the_episodes_beside_their_goals_and_values(run, tmp_path, capsys):
     video = tmp_path / "new" / "out.mp4"
-    assert main(["watch", str(run_folder(tmp_path) / "best"), "--video", str(video), "--episodes", "1"]) == 0
+    assert main(["watch", str(run / "best"), "--video", str(video), "--episodes", "1"]) == 0
     assert capsys.readouterr().out == f"video {video}\n"
     frames = imageio.imread(video)
-    assert frames.shape == (100, 480, 480 + 360, 3)
+    assert frames.shape == (20, 480, 480 + 360, 3)
     beside = frames[:, :, 480:].astype(int)
-    assert np.abs(beside[50] - beside[0]).max() > 100, "the path grows"
+    assert np.abs(beside[10] - beside[0]).max() > 100, "the path grows"
 
 
-def test_it_ends_when_its_window_is_closed(tmp_path, monkeypatch, capsys):
-    assert fit(tmp_path, epochs=1) == 0
+def test_it_ends_when_its_window_is_closed(run, monkeypatch, capsys):
     matplotlib.use("agg")
     shown = []
 
@@ -38,7 +43,7 @@ def test_it_ends_when_its_window_is_closed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(pyplot, "pause", pause)
     monkeypatch.setattr(Window, "possible", lambda: True)
     capsys.readouterr()
-    assert main(["watch", str(run_folder(tmp_path))]) == 0
+    assert main(["watch", str(run)]) == 0
     assert len(shown) == 3
     assert capsys.readouterr() == ("", "")
 
