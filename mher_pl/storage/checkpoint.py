@@ -169,7 +169,7 @@ def _not_plain(value: Any, place: str = "") -> Iterator[tuple[str, object]]:
             yield from _not_plain(entry, f"{place}.{key}".lstrip("."))
     elif type(value) in (list, tuple, set):
         for index, entry in enumerate(value):
-            yield from _not_plain(entry, f"{place}.{index}".lstrip("."))
+            yield from _not_plain(entry, f"{place}.{index}")
     elif type(value) not in PLAIN:
         yield place, value
 

@@ -1,3 +1,4 @@
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -5,6 +6,8 @@ import torch
 
 from mher_pl.callbacks import Evaluation
 from mher_pl.errors import UserError
+from mher_pl.evaluate import wilson_interval
+from mher_pl.storage.metrics import ENDED, read_metrics
 from tests.events import scalars
 
 TAGS = {"eval/success_rate", "eval/success_any", "eval/return", "eval/final_distance", "eval/q_mean"}
@@ -19,6 +22,15 @@ def test_every_epoch_is_evaluated_and_logged_against_environment_steps(build):
         assert list(logged[tag]) == [300, 400, 500], "2 episodes of warm-up and 1 an epoch, of 100 steps"
     assert list(logged["epoch"].values()) == [0, 1, 2]
     assert logged["eval/success_rate"][500] == pytest.approx(cli.trainer.callback_metrics["eval/success_rate"].item())
+    ends = [line for line in read_metrics(Path(cli.trainer.log_dir)) if line.metric == ENDED]
+    assert [(line.epoch, line.env_steps, line.value) for line in ends] == [(3, 500, 3.0)], "the curve is whole"
+
+
+def test_an_epoch_without_evaluation_has_no_success_rate(build):
+    cli = build("point2d", **{"trainer.max_epochs": 3, "trainer.check_val_every_n_epoch": 2})
+    cli.trainer.fit(cli.model, cli.datamodule)
+    assert not [name for name in cli.trainer.callback_metrics if name.startswith("eval/")]
+    assert "train/critic_loss" in cli.trainer.callback_metrics
 
 
 def test_lightnings_check_before_training_is_no_evaluation(build):
@@ -88,6 +100,9 @@ def test_validate_and_test_print_a_table_and_change_no_weights(trained, capsys):
         table = capsys.readouterr().out
         assert "3 episodes of mher_pl/Point2DLarge-v1" in table
         assert all(tag.removeprefix("eval/") in table for tag in TAGS)
+        rate = trained.trainer.callback_metrics["eval/success_rate"].item()
+        low, high = wilson_interval(round(3 * rate), 3)
+        assert f"  success_rate    {rate:>9.3f}  [{low:.3f}, {high:.3f}]\n" in table
     assert all(torch.equal(value, before[key]) for key, value in trained.model.state_dict().items())
 
 

@@ -164,6 +164,9 @@ def test_it_notes_whether_episodes_end_at_their_goals():
         assert (episodes["length"] < 12).any() == (collect is not plain)
         assert collect.task.ends_at_goal == expected
         assert episodes["failed"].any() == (collect is falls)
+    plain.task.ends_at_goal = True
+    plain.next()
+    assert plain.task.ends_at_goal, "one that ended there is enough"
     resumed = collector("goal_tasks:Ends-v0")
     resumed.load_worker_state(ends.worker_state())
     assert resumed.task.ends_at_goal

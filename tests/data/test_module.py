@@ -2,7 +2,7 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-from mher_pl.data.module import without_padding
+from mher_pl.data.module import episode_bytes, without_padding
 from mher_pl.errors import UserError
 from mher_pl.exploration import NoisyActor
 
@@ -35,6 +35,8 @@ def test_an_epoch_has_its_episodes_and_batches_however_many_environments_collect
     run = build("point2d", "algorithms/her", **TINY | settings)
     data, steps = run.datamodule, []
     data.exploration = watched = Watched()
+    closed, close = [], data.source.close
+    data.source.close = lambda: closed.append(len(data.replay)) or close()
     training_step = run.model.training_step
     run.model.training_step = lambda batches, batch_idx: steps.append(len(batches)) or training_step(batches, batch_idx)
     run.trainer.fit(run.model, data)
@@ -46,6 +48,9 @@ def test_an_epoch_has_its_episodes_and_batches_however_many_environments_collect
     assert {rows for rows, _ in watched.asked[1:]} == {num_envs}
     kinds = [random for _, random in watched.asked]
     assert kinds.index(True) < kinds.index(False, kinds.index(True)), "random episodes come first"
+    assert closed == [10]
+    numbers = data.replay.episodes.select("observation", "achieved_goal", "desired_goal", "action")
+    assert sum(value.nbytes for value in numbers.values()) == 10 * episode_bytes(data.task)
 
 
 @pytest.mark.parametrize(
@@ -54,12 +59,32 @@ def test_an_epoch_has_its_episodes_and_batches_however_many_environments_collect
         ({"data.num_envs": 0}, "data.num_envs is 0; allowed: an integer of at least 1"),
         ({"data.num_envs": 4}, "data.episodes_per_epoch is 6; allowed: a multiple of data.num_envs, 4"),
         ({"data.num_envs": 3, "warmup.episodes": 4}, "warmup.episodes is 4; allowed: a multiple of data.num_envs, 3"),
+        (
+            {"data.num_envs": 10**6, "data.episodes_per_epoch": 10**6},
+            "data.num_envs is 1000000, which takes 49,999.9 GB",
+        ),
+        ({"data.episodes_per_epoch": 0}, "data.episodes_per_epoch is 0; allowed: an integer of at least 1"),
+        ({"data.batches_per_episode": 0}, "data.batches_per_episode is 0; allowed: an integer of at least 1"),
+        ({"data.batch_size": 0}, "data.batch_size is 0; allowed: an integer of at least 1"),
+        ({"data.batch_size": 10**9}, "data.batch_size is 1000000000, which takes "),
+        ({"data.capacity": 11}, "data.capacity is 11; allowed: at least one episode of goal_tasks:Ends-v0, 12 transi"),
+        ({"data.capacity": 10**12}, "data.capacity is 1000000000000, which takes "),
     ],
 )
-def test_numbers_of_environments_that_do_not_fit_are_refused(build, settings: dict, message: str):
+def test_numbers_that_do_not_fit_are_refused(build, settings: dict, message: str):
     with pytest.raises(UserError, match=message):  # noqa: PT012  (some are refused when it begins to train)
         run = build("point2d", "algorithms/her", **TINY | {"data.episodes_per_epoch": 6} | settings)
         run.trainer.fit(run.model, run.datamodule)
+
+
+def test_a_replay_may_hold_a_single_episode(build):
+    assert build("point2d", "algorithms/her", **TINY | {"data.capacity": 12}).datamodule.capacity == 12
+
+
+def test_a_checkpoint_of_another_form_of_the_task_is_refused(build):
+    data = build("point2d", "algorithms/her", **TINY).datamodule
+    with pytest.raises(UserError, match=r"data.env_kwargs is {}; allowed: {'size': 2}, as in the checkpoint"):
+        data.require_own({"env_kwargs": {"size": 2}, "workers": []})
 
 
 def test_without_padding_an_episode_has_the_steps_that_were_taken_and_the_state_after_them():

@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import gymnasium as gym
 import minari
@@ -110,6 +111,8 @@ class TestStoredEpisodes:
         points = scalars(run_folder(tmp_path))
         assert {step for tag, step in points if tag == "eval/success_rate"} == {2 * STEPS, 4 * STEPS}
         assert {step for tag, step in points if tag == "train/model_loss"} == {2 * STEPS, 4 * STEPS}
+        assert (points["epoch", 2 * STEPS], points["epoch", 4 * STEPS]) == (0, 1)
+        assert str(own["/GoalDataModule/env_steps"]) == str(4 * STEPS), "a whole number"
         assert not any(tag == "train/success_rate" for tag, _ in points)
 
     def test_a_resumed_run_equals_one_without_interruption_and_needs_them_no_more(self, stored, tmp_path):
@@ -180,6 +183,7 @@ class TestMinariEpisodes:
     def test_actions_come_into_the_unit_box(self):
         box = spaces.Box(np.array([-2.0, 0.0]), np.array([2.0, 1.0]), dtype=np.float64)
         assert unit_actions(np.array([[1.0, 1.0], [-2.0, 0.5]]), box).tolist() == [[0.5, 1.0], [-1.0, 0.0]]
+        assert unit_actions(np.array([[3.0, 2.0], [-3.0, -1.0]]), box).tolist() == [[1.0, 1.0], [-1.0, -1.0]]
         with pytest.raises(UserError, match="allowed: a Box with bounds"):
             unit_actions(np.zeros((1, 1)), spaces.Discrete(2))
 
@@ -198,9 +202,29 @@ class TestMinariEpisodes:
         ):
             read(MinariEpisodes("point/random-v0"), max_episode_steps=50)
 
+    def test_of_other_actions_are_refused(self):
+        env, source = point(), MinariEpisodes("point/random-v0")
+        data = SimpleNamespace(observation_space=env.observation_space, action_space=spaces.Box(-1.0, 1.0, (3,)))
+        source.open(inspect_task(POINT, {}, None), {}, 1, None, None, None, 0)
+        with pytest.raises(UserError, match=r"whose action is \(3,\); allowed for .*: \(2,\)"):
+            source.require_goals(data, source.task)
+
+    def test_must_show_their_goals_where_the_task_does(self, datasets):
+        class Moved(gym.ObservationWrapper):
+            def observation(self, observation):
+                return observation | {"desired_goal": observation["desired_goal"] + 0.01}
+
+        record("reacher/random-v0", mher_pl.make("mher_pl/Reacher-v1"), episodes=1)
+        assert len(read(MinariEpisodes("reacher/random-v0"), "mher_pl/Reacher-v1")) == 1
+        record("moved/random-v0", Moved(mher_pl.make("mher_pl/Reacher-v1")), episodes=1)
+        with pytest.raises(UserError, match=r"data\.desired_goal_indices"):
+            read(MinariEpisodes("moved/random-v0"), "mher_pl/Reacher-v1")
+
     @pytest.mark.parametrize("name", ["nowhere/at-all-v0", "no id", "../../etc-v0"])
     def test_a_missing_data_set_is_named_in_a_line(self, datasets, tmp_path, capsys, name):
-        with pytest.raises(UserError, match=r"data.source.dataset is '.*'; allowed: one of `minari list local`"):
+        with pytest.raises(
+            UserError, match=r"data.source.dataset is '.*'; allowed: one of `minari list local` \(\w+: .+\)"
+        ):
             read(MinariEpisodes(name))
 
     def test_numbers_that_are_not_finite_are_refused(self, datasets, monkeypatch):
@@ -214,5 +238,7 @@ class TestMinariEpisodes:
             return episodes, ends
 
         monkeypatch.setattr(source, "read", broken)
-        with pytest.raises(UserError, match="data set point/random-v0, whose episode 0 has a action that is NaN"):
+        with pytest.raises(
+            UserError, match=r"random-v0, whose episode 0 has a action that is NaN or .*; allowed: finite"
+        ):
             read(source)

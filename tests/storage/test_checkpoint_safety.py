@@ -6,6 +6,7 @@ import random
 import re
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -199,7 +200,9 @@ def test_a_save_beside_training_that_fails_is_told_and_nothing_is_removed_after_
 def test_a_full_disk_ends_a_run_with_one_line(tmp_path, full_disk, capsys, epochs):
     assert fit(tmp_path, epochs=epochs) == 1
     errors = capsys.readouterr().err
-    assert re.match("error: the checkpoint .* could not be written .No space left on device.", errors)
+    reason = r"could not be written \(No space left on device\)"
+    allowed = "allowed: a folder that can be written, with room for one checkpoint more"
+    assert re.fullmatch(f"error: the checkpoint .* {reason}.*; {allowed}\n", errors)
     assert errors.count("\n") == 1
 
 
@@ -218,7 +221,7 @@ def test_a_state_that_could_not_be_read_back_is_not_written_and_named(tmp_path, 
     model, data, trainer = build("point2d", **{"trainer.max_epochs": 3})
     trainer.callbacks.append(Remembers(value))
     name = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-    with pytest.raises(UserError, match=f"callbacks.Remembers.best.1 is a {name}; allowed: tensors and plain Python"):
+    with pytest.raises(UserError, match=f"back: callbacks.Remembers.best.1 is a {name}; allowed: tensors and plain"):
         trainer.fit(model, data)
     assert not list(tmp_path.rglob("*.ckpt*"))
 
@@ -247,6 +250,12 @@ def test_what_is_saved_beside_training_is_the_state_at_the_call_and_in_order(tmp
     files.save_checkpoint(state, last)  # outside of training it is written at once
     assert torch.equal(torch.load(last)["nested"][0]["x"], torch.ones(3))
     files.teardown()
+
+
+def test_the_seal_is_a_comment_of_the_zip_file_that_torch_writes(last):
+    with zipfile.ZipFile(last) as file:
+        assert file.comment.startswith(b"mher_pl crc32 ")
+        assert file.testzip() is None
 
 
 def test_the_file_is_staged_on_the_file_system_where_it_will_lie(tmp_path, monkeypatch):
