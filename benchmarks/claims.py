@@ -212,13 +212,11 @@ def rows() -> list[tuple[str, str, str, str]]:
     found = []
     for claim in CLAIMS:
         for task in claim.tasks:
-            judged: dict[str, tuple[str, str]] = {}
-            title = TASKS[task]
-            for titles, curves in sources:
-                judged = {relation: judge(relation, task, curves) for relation in claim.relations}
-                if any(text for text, _ in judged.values()):
-                    title = titles[task]
-                    break
+            judged, title = {relation: ("", "") for relation in claim.relations}, TASKS[task]
+            for titles, curves in sources:  # the figures', unless the earlier ones say more
+                other = {relation: judge(relation, task, curves) for relation in claim.relations}
+                if sum(text != "" for text, _ in other.values()) > sum(text != "" for text, _ in judged.values()):
+                    judged, title = other, titles[task]
             measured = "; ".join(text for text, _ in judged.values() if text)
             counts = Counter(verdict for _, verdict in judged.values() if verdict)
             alone = counts.total() == max(counts.values(), default=0) == len(judged)
