@@ -23,7 +23,7 @@ def pull(observation, step):
 
 
 def test_a_hook_behind_the_handle_opens_the_door_to_every_angle():
-    env = mher_pl.make_vec(TASK, num_envs=30)
+    env = mher_pl.make_vec(TASK, num_envs=20)
     observation, _ = env.reset(seed=1)
     for step in range(100):
         observation, rewards, _, truncations, infos = env.step(pull(observation, step))
@@ -35,20 +35,20 @@ def test_a_hook_behind_the_handle_opens_the_door_to_every_angle():
 
 
 def test_every_episode_starts_at_the_shut_door_with_a_goal_of_its_own():
-    env = mher_pl.make_vec(TASK, num_envs=300)
+    env = mher_pl.make_vec(TASK, num_envs=100)
     first, _ = env.reset(seed=0)
-    for step in range(20):
+    for step in range(10):
         env.step(pull(first, step))
     second, _ = env.reset()
-    np.testing.assert_array_equal(first["observation"], np.tile(first["observation"][0], (300, 1)))
+    np.testing.assert_array_equal(first["observation"], np.tile(first["observation"][0], (100, 1)))
     np.testing.assert_array_equal(first["observation"], second["observation"])
     np.testing.assert_allclose(first["observation"][0], [-0.05, 0.635, 0.225, 0], rtol=0, atol=0.003)
     goals = np.concatenate([first["desired_goal"], second["desired_goal"]])
-    assert goals.shape == (600, 1)
-    assert len(np.unique(goals)) == 600
+    assert goals.shape == (200, 1)
+    assert len(np.unique(goals)) == 200
     assert goals.min() >= 0
     assert goals.max() <= 0.83
-    np.testing.assert_allclose(goals.mean(), 0.415, atol=0.03)
+    np.testing.assert_allclose(goals.mean(), 0.415, atol=0.05)
 
 
 def test_a_door_that_nothing_touches_stays_as_it_is():
@@ -64,24 +64,24 @@ def test_a_door_that_nothing_touches_stays_as_it_is():
 
 
 def test_the_door_cannot_be_pushed_into_the_cabinet_nor_beyond_its_range():
-    env = mher_pl.make_vec(TASK, num_envs=40)
+    env = mher_pl.make_vec(TASK, num_envs=20)
     env.reset(seed=0)
     rng = np.random.default_rng(0)
     angles = []
-    for step in range(100):
+    for step in range(60):
         if step % 10 == 0:
-            actions = rng.choice([-1, 1], size=(40, 3))
+            actions = rng.choice([-1, 1], size=(20, 3))
         angles.append(env.step(actions)[0]["achieved_goal"])
     assert np.min(angles) > -0.02
     assert 0.3 < np.max(angles) < 1.1
 
 
 def test_the_hand_stays_near_its_target_and_the_target_in_the_box():
-    env = mher_pl.make_vec(TASK, num_envs=40)
+    env = mher_pl.make_vec(TASK, num_envs=20)
     env.reset(seed=0)
     rng = np.random.default_rng(0)
-    for _ in range(60):
-        hands = env.step(rng.normal(size=(40, 3)) * 2)[0]["observation"][:, :3]
+    for _ in range(40):
+        hands = env.step(rng.normal(size=(20, 3)) * 2)[0]["observation"][:, :3]
         targets = env.unwrapped.targets
         assert (targets >= [-0.1, 0.45, 0.1]).all()
         assert (targets <= [0.05, 0.65, 0.25]).all()
@@ -90,10 +90,10 @@ def test_the_hand_stays_near_its_target_and_the_target_in_the_box():
 
 
 def test_random_actions_move_the_door_often_enough_to_learn_from():
-    env = mher_pl.make_vec(TASK, num_envs=50)
+    env = mher_pl.make_vec(TASK, num_envs=20)
     env.reset(seed=0)
     rng = np.random.default_rng(0)
-    widest = np.max([env.step(rng.uniform(-1, 1, (50, 3)))[0]["achieved_goal"] for _ in range(100)], axis=0)
+    widest = np.max([env.step(rng.uniform(-1, 1, (20, 3)))[0]["achieved_goal"] for _ in range(100)], axis=0)
     assert (widest > 0.06).mean() > 0.5
 
 
