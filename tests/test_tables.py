@@ -124,7 +124,8 @@ def test_the_figures_have_as_many_cells_and_runs_as_their_page_says():
         assert (int(cells), int(run)) == (len(names), sum(cell in kept for cell in names)), name
 
 
-def test_what_the_policies_of_the_package_do_is_that_of_the_benchmark():
-    text, found = (ROOT / "docs" / "policies.md").read_text(), (RESULTS / "policies.md").read_text()
-    table = text[text.index("| `load_policy` |") :].split("\n\n")[0]
-    assert table in found
+def test_what_the_policies_of_the_package_do_and_what_whole_runs_cost_is_that_of_the_benchmark():
+    found = (RESULTS / "policies.md").read_text()
+    for document, header in (("policies.md", "| `load_policy` |"), ("speed.md", "| task | mher |")):
+        text = (ROOT / "docs" / document).read_text()
+        assert text[text.index(header) :].split("\n\n")[0] in found, document
