@@ -88,7 +88,9 @@ def main() -> None:
     """Train, write the files and report."""
     names = {task if method == "mher" else f"{task}/{method}": (task, method) for task in TASKS for method in METHODS}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", choices=[*names, []], help="of the policies to make; all by default")
+    parser.add_argument(
+        "names", nargs="*", choices=[*names, []], metavar="NAME", help="TASK or TASK/METHOD; by default all"
+    )
     wanted = parser.parse_args().names or list(names)
     before = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"policies": {}, "cpu_seconds": {}}
     policies, seconds = before["policies"], before["cpu_seconds"]
