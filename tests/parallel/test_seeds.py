@@ -30,8 +30,7 @@ SEEDS = ["--trainer.strategy=seed_parallel", "--trainer.devices=2"]
 def seeds(tmp_path_factory) -> Path:
     """Seeds 3, 4 and 5, trained side by side; the last one fails in its second epoch."""
     root = tmp_path_factory.mktemp("seeds")
-    noted = "--trainer.callbacks+=trained_runs.NoteThreads"
-    options = ["--threads=2", "--seed_everything=3", *fail_at(seed=5, epoch=1), noted]
+    options = ["--seed_everything=3", *fail_at(seed=5, epoch=1)]
     output, errors = run_process(root, SEEDS[0], "--trainer.devices=3", *options, code=1)
     assert "seed 5 failed (NonFiniteError: " in output
     assert "2 seeds after epoch 4: " in output
@@ -47,7 +46,7 @@ def fail_at(seed: int, epoch: int) -> list[str]:
 
 @pytest.mark.parametrize("seed", [3, 4])
 def test_a_seed_trained_beside_others_equals_the_seed_trained_alone(tmp_path, seeds, seed):
-    assert fit(tmp_path, "--threads=2", f"--seed_everything={seed}") == 0
+    assert fit(tmp_path, f"--seed_everything={seed}") == 0
     beside = run_folder(seeds, seed=seed)
     alone = {key: value for key, value in scalars(run_folder(tmp_path, seed=seed)).items()}
     assert {key: value for key, value in scalars(beside).items() if not key[0].startswith("seeds/")} == alone
@@ -56,8 +55,10 @@ def test_a_seed_trained_beside_others_equals_the_seed_trained_alone(tmp_path, se
     assert all(torch.equal(a[key], b[key]) for key in a if isinstance(a[key], torch.Tensor))
 
 
-def test_every_seed_keeps_to_the_threads_that_are_set(seeds):
-    assert noted_threads(seeds) == ["[2, 2, 2]"] * 2
+@pytest.mark.slow
+def test_every_seed_keeps_to_the_threads_that_are_set(tmp_path):
+    run_process(tmp_path, *SEEDS, "--threads=2", "--trainer.callbacks=trained_runs.NoteThreads", epochs=1)
+    assert noted_threads(tmp_path) == ["[2, 2, 2]"] * 2
 
 
 def test_the_first_seed_logs_median_and_quartiles_of_every_epoch(seeds):
@@ -85,8 +86,8 @@ def test_the_saved_config_repeats_one_seed_alone(seeds):
 
 @pytest.mark.slow
 def test_seeds_resume_exactly(tmp_path, seeds):
-    run_process(tmp_path, *SEEDS, "--threads=2", "--seed_everything=3", epochs=2)
-    run_process(tmp_path, *SEEDS, "--threads=2", "--seed_everything=3", "--ckpt_path=last")
+    run_process(tmp_path, *SEEDS, "--seed_everything=3", epochs=2)
+    run_process(tmp_path, *SEEDS, "--seed_everything=3", "--ckpt_path=last")
     for seed in (3, 4):
         a, b = (state(run_folder(root, seed=seed)) for root in (tmp_path, seeds))
         assert all(torch.equal(a[key], b[key]) for key in a if isinstance(a[key], torch.Tensor))
