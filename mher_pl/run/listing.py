@@ -43,7 +43,10 @@ def main(argv: list[str]) -> int:
         print(flush=True)  # the rest takes seconds to import
     from mher_pl.policy import shipped_policies
 
-    print(f"trained policies: mher_pl.load_policy(NAME)\n  {', '.join(shipped_policies())}\n")
+    print("trained policies: mher_pl.load_policy(NAME)")
+    for name in shipped_policies():
+        print(f"  {name}")
+    print()
     print("parts: --SETTING NAME, and its arguments as --SETTING.ARGUMENT VALUE")
     for setting, base in PARTS.items():
         print(f"  {setting}")

@@ -13,6 +13,7 @@ from trained_runs import fit, run_folder
 import mher_pl
 from mher_pl.__main__ import main
 from mher_pl.parts import Part
+from mher_pl.policy import shipped_policies
 from mher_pl.run.listing import PARTS
 from tests.conftest import ROOT
 
@@ -25,6 +26,7 @@ def test_list_names_every_config_and_every_part_in_a_line(capsys, monkeypatch):
     names = [line.split()[0] for line in lines if line.startswith("  ")]
     assert {path.stem for path in (ROOT / "configs").rglob("*.yaml")} <= set(names)
     assert {"ModelBased", "EnsembleCritic", "RelativeGoals", "MaximumEntropy", "Collected", *PARTS} <= set(names)
+    assert set(shipped_policies()) <= set(names)
     assert not {"Relabel", "Critic", "DynamicsModel"} & set(names), "base classes are nothing to choose"
     assert "  her                 HER: DDPG on goals that were achieved later in the same episode" in "\n".join(lines)
 
