@@ -128,15 +128,14 @@ class Tuning:
 
     def _report(self, trial: "Trial", cells: list[Cell], known: set[int]) -> bool:
         """Tell Optuna the area so far at each epoch that all seeds reached; return whether to give the trial up."""
-        curves = [cell.curve_so_far() for cell in cells]
+        prune, curves = False, [cell.curve_so_far() for cell in cells]
         for points in range(1, min(map(len, curves)) + 1):
             epoch = curves[0][points - 1].epoch
             if epoch not in known:
                 known.add(epoch)
                 trial.report(area([curve[:points] for curve in curves]), epoch)
-                if trial.should_prune():
-                    return True
-        return False
+                prune = prune or trial.should_prune()
+        return prune
 
     def _print(self, event: str, trial: "Trial", text: str) -> None:
         with self._events:
