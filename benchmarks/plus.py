@@ -2,7 +2,7 @@
 
     python benchmarks/plus.py fetch --methods mher_plus her_plus --seeds 2000 2001 2002 2003 2004 --steps 3000
 
-Each run is a `fit` of its own, two at once, evaluated every 100 steps; with more `--steps` it goes on. Then `report`
+Each run is a `fit` of its own, `--jobs` at once; with more `--steps` it goes on. Then `report`
 writes their curves to `benchmarks/results/plus/NAME`, and a figure beside compares those of all tasks with the paper's
 MHER and, where `benchmarks/rivals.py` ran, with Stable-Baselines3.
 """
@@ -28,13 +28,12 @@ NO_MODEL = [
     *("--model.relabel.init_args.ratio=0.8", "--model.dynamics=null", "--model.imitation_weight=0.0"),
 ]
 MODEL_BASED = [f"--model.relabel.init_args.{setting}" for setting in ("ratio=0.8", "steps=5", "noise=0.2")]
-ONE_EVALUATION_A_HUNDRED_STEPS = ["--data.episodes_per_epoch=1"]
 MOST_STEPS = 4000  # of the figure
 COMPARED = "mher_plus", "her_plus", "mher", "sb3_ddpg", "sb3_sac", "sb3_tqc"
 METHODS = {  # name: config overlays, and settings
     "mher_plus": (["mher_plus"], []),
     "her_plus": (["mher_plus"], NO_MODEL),  # the same update ratio, inputs and practice, without a model
-    "mher_ratio": (["mher"], [*ONE_EVALUATION_A_HUNDRED_STEPS, "--data.batches_per_episode=100"]),
+    "mher_ratio": (["mher"], ["--data.batches_per_episode=100"]),
     # mher_plus without one of its choices
     "given_goals": (["mher_plus"], ["--data.practice=mher_pl.practice.GivenGoals"]),
     "actor_acts": (["mher_plus"], ["--model.act_with_target=false"]),
@@ -58,7 +57,8 @@ def fit(task: str, method: str, seed: int, options: argparse.Namespace) -> None:
         f"--algorithm={method}",
         f"--seed_everything={seed}",
         f"--trainer.default_root_dir={folder}",
-        f"--trainer.max_epochs={options.steps // 100 - warmup}",
+        f"--data.episodes_per_epoch={options.every // 100}",
+        f"--trainer.max_epochs={(options.steps // 100 - warmup) // (options.every // 100)}",
         f"--evaluation.episodes={options.episodes}",
         "--relabel_goals.every_n_epochs=0",
         *settings,
@@ -101,13 +101,15 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=["mher_plus"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[2000, 2001, 2002, 2003, 2004])
     parser.add_argument("--steps", type=int, default=3000, help="environment steps of a run, warm-up included")
+    parser.add_argument("--every", type=int, default=100, help="environment steps between evaluations, in hundreds")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at once")
     parser.add_argument("--episodes", type=int, default=100, help="episodes of an evaluation")
     parser.add_argument("--set", nargs="*", default=[], help="settings of fit, such as data.env_kwargs.boundary_dist=4")
     options = parser.parse_args()
     options.name = options.name or options.task
     options.set = [f"--{setting}" for setting in options.set]
     jobs = [(options.task, method, seed, options) for seed in options.seeds for method in options.methods]
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda job: fit(*job), jobs))
     report([RUNS / options.name], RESULTS / options.name)
     draw().savefig(RESULTS / "compared.png", dpi=100)
