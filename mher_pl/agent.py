@@ -13,6 +13,7 @@ from tensordict import TensorDict
 from torch import Tensor, nn
 
 from mher_pl.errors import NonFiniteError, UserError, require_positive, require_sizes
+from mher_pl.exploration import GuidePolicy
 from mher_pl.inputs import Inputs
 from mher_pl.networks import MLP, Actor, require_same_networks
 from mher_pl.parallel.workers import average_gradients, gather_from_workers, worker_seed
@@ -65,13 +66,18 @@ class Agent(LightningModule, ABC):
         self.task, self.inputs, self.relabel, self.dynamics = task, inputs, relabel, dynamics
         self.hidden_sizes, self.actor_lr, self.compiled, self.seed = hidden_sizes, actor_lr, compile, seed
         self.generator = stream_generator(seed, Stream.UPDATES)
+        self.guide: GuidePolicy | None = None  # for an easier sub-goal; it may lead the exploration
         self.tracked: dict[str, list[Tensor]] = {}
 
     @property
     def parts(self) -> dict[str, Part]:
         """The parts that the method is composed of, by their names in the config."""
-        settings = {name: getattr(self, name, None) for name in signature(type(self).__init__).parameters}
-        return {name: value for name, value in settings.items() if isinstance(value, Part)}
+        inits = [
+            cls.__init__ for cls in type(self).__mro__ if issubclass(cls, Agent)
+        ]  # one may hand on what it is given
+        names = dict.fromkeys(name for init in inits for name in signature(init).parameters)
+        values = {name: getattr(self, name, None) for name in names}
+        return {name: value for name, value in values.items() if isinstance(value, Part)}
 
     @property
     def data(self) -> Any:

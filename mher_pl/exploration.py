@@ -4,22 +4,47 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from mher_pl.errors import require_at_least, require_probability
-from mher_pl.parts import Part
+from mher_pl.errors import UserError, require, require_at_least, require_int, require_probability
+from mher_pl.parts import DynamicsModel, Part
+from mher_pl.task import Task
 
 Act = Callable[[Tensor, Tensor], Tensor]  # actions [..., action] of observations [..., obs] and goals
+
+
+class GuidePolicy(Protocol):
+    """What leads an exploration: it brings some point, such as the gripper, to others, such as the object."""
+
+    def act(self, observation: Tensor, goal: Tensor) -> Tensor:
+        """Return actions [N, action] that bring it to the points `goal` [N, goal]."""
+
+    def place(self, observation: Tensor) -> Tensor:
+        """Return where it is [N, goal]."""
+
+    def target(self, observation: Tensor) -> Tensor:
+        """Return where it belongs [N, goal]."""
 
 
 class Exploration(Part, ABC):
     """Acts in training episodes."""
 
+    def meet(self, guide: GuidePolicy | None) -> None:
+        """Take note of the agent's guide, if it has one, before the first episode."""
+
     @abstractmethod
     def __call__(
-        self, act: Act, observation: Tensor, goal: Tensor, action_size: int, generator: torch.Generator, random: bool
+        self,
+        act: Act,
+        observation: Tensor,
+        goal: Tensor,
+        action_size: int,
+        generator: torch.Generator,
+        random: bool,
+        begins: bool,
     ) -> Tensor:
         """Return actions [N, action] in [-1, 1] for the observations of N environments.
 
@@ -30,6 +55,7 @@ class Exploration(Part, ABC):
             action_size: entries of an action.
             generator: source of all randomness.
             random: whether the actions are to be uniformly random, as in the warm-up.
+            begins: whether the episodes begin with this step.
         """
 
 
@@ -47,7 +73,14 @@ class NoisyActor(Exploration):
         self.noise, self.random_action_probability = noise, random_action_probability
 
     def __call__(
-        self, act: Act, observation: Tensor, goal: Tensor, action_size: int, generator: torch.Generator, random: bool
+        self,
+        act: Act,
+        observation: Tensor,
+        goal: Tensor,
+        action_size: int,
+        generator: torch.Generator,
+        random: bool,
+        begins: bool,
     ) -> Tensor:
         """Return actions [N, action] in [-1, 1]."""
         draws = torch.rand(len(observation), action_size + 1, generator=generator)
@@ -58,3 +91,93 @@ class NoisyActor(Exploration):
         action = act(observation, goal)  # [N, action]
         action = (action + self.noise * torch.randn(action.shape, generator=generator)).clamp(-1.0, 1.0)
         return torch.where(blind.unsqueeze(-1), 2.0 * draws[:, 1:] - 1.0, action) if any(rows) else action
+
+
+class Guided(NoisyActor):
+    """By turns the actor, and the agent's guide on its way to points around where it belongs, both with noise.
+
+    RHER (Luo et al. 2022) lets a guide bring the gripper to the object. From there the object goes one way alone, on
+    from where the gripper came. Going to and fro between points around the object, the gripper meets it from all sides.
+    Where it is far from the object it is led there in the actor's turns, too.
+
+    Args:
+        noise: standard deviation of the noise on actions in [-1, 1].
+        random_action_probability: chance of a uniform action.
+        guided: chance that a turn is the guide's.
+        steps: mean length of a turn.
+        spread: standard deviations of the points around the guide's target, one for each entry of a goal.
+        far: distance from the target beyond which the guide leads.
+    """
+
+    def __init__(
+        self,
+        noise: float,
+        random_action_probability: float,
+        guided: float,
+        steps: int,
+        spread: list[float],
+        far: float,
+    ) -> None:
+        super().__init__(noise, random_action_probability)
+        require_probability("data.exploration.guided", guided)
+        require_int("data.exploration.steps", steps, 1)
+        for value in spread:
+            require_at_least("data.exploration.spread", value, 0.0)
+        require_at_least("data.exploration.far", far, 0.0)
+        self.guided, self.steps, self.spread, self.far = guided, steps, spread, far
+
+    def check(self, task: Task, dynamics: DynamicsModel | None = None) -> None:
+        """Raise `UserError` if points have other entries than goals."""
+        allowed = f"{task.goal_size} numbers, one for each entry of a goal"
+        require(len(self.spread) == task.goal_size, "data.exploration.spread", self.spread, allowed)
+
+    def meet(self, guide: GuidePolicy | None) -> None:
+        """Take note of the guide.
+
+        Raises:
+            UserError: there is none.
+        """
+        if guide is None:
+            raise UserError(
+                "data.exploration is Guided, but the agent has no guide; allowed: model mher_pl.relay.Relay, or "
+                "another exploration"
+            )
+        self.guide = guide
+
+    def __call__(
+        self,
+        act: Act,
+        observation: Tensor,
+        goal: Tensor,
+        action_size: int,
+        generator: torch.Generator,
+        random: bool,
+        begins: bool,
+    ) -> Tensor:
+        """Return actions [N, action] in [-1, 1]."""
+        leads, points = self._take_turns(observation, begins, generator)  # [N], [N, goal]
+
+        def led(observation: Tensor, goal: Tensor) -> Tensor:
+            if not leads.any():
+                return act(observation, goal)
+            guided = self.guide.act(observation, points)
+            return guided if leads.all() else torch.where(leads.unsqueeze(-1), guided, act(observation, goal))
+
+        return super().__call__(led, observation, goal, action_size, generator, random, begins)
+
+    def _take_turns(self, observation: Tensor, begins: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return where the guide leads [N], and to which points [N, goal].
+
+        A turn, the guide's or the actor's, begins with the episode and else with a chance of 1 / steps.
+        """
+        target = self.guide.target(observation)  # [N, goal]
+        draws = torch.rand(len(target), 2, generator=generator)
+        points = target + torch.tensor(self.spread) * torch.randn(target.shape, generator=generator)
+        if begins:
+            self.points, self.leads = points, draws[:, 0] < self.guided
+        else:
+            new = draws[:, 1] < 1.0 / self.steps  # [N]
+            self.leads = torch.where(new, draws[:, 0] < self.guided, self.leads)
+            self.points = torch.where(new.unsqueeze(-1), points, self.points)
+        far = torch.linalg.vector_norm(self.guide.place(observation) - target, dim=-1) > self.far  # [N]
+        return self.leads | far, torch.where(far.unsqueeze(-1), target, self.points)

@@ -105,3 +105,46 @@ class RelativeGoals(Inputs):
         """Join observations [..., obs] under goals [..., goal], the goals and the ways to them to [..., size]."""
         way = goal - observation[..., self.goal_indices]
         return torch.cat([super().join(observation, goal), way], dim=-1)
+
+
+class RelativeOnly(RelativeGoals):
+    """Observations and the way to the goal, without the entries that say where all of it lies.
+
+    For tasks where that does not matter, such as to push on a table: what is learned at one place then holds at all.
+
+    Args:
+        min_std: floor of the standard deviation in the normalisation.
+        clip: normalised inputs are clipped to [-clip, clip].
+        places: the entries that are left out, of the observation and, counted on, of the goal.
+    """
+
+    shown: Tensor
+
+    def __init__(self, min_std: float, clip: float, places: list[int]) -> None:
+        super().__init__(min_std, clip)
+        self.places = places
+
+    def check(self, task: Task, dynamics: DynamicsModel | None = None) -> None:
+        """Raise `UserError` if observations do not show the achieved goal, or there are no such entries."""
+        super().check(task, dynamics)
+        size = task.observation_size + task.goal_size
+        if len(set(self.places)) < len(self.places) or not all(0 <= place < size for place in self.places):
+            raise UserError(
+                f"model.inputs.places is {self.places}; allowed: different entries from 0 to {size - 1}, of the "
+                "observation and then of the goal"
+            )
+
+    def joined_size(self, task: Shape) -> int:
+        """Return the entries of what `join` gives."""
+        return super().joined_size(task) - len(self.places)
+
+    def build(self, task: Shape) -> None:
+        """Create the statistics for the task's sizes."""
+        super().build(task)
+        every = range(super().joined_size(task))
+        # No part of the weights: the settings decide it.
+        self.register_buffer("shown", torch.tensor([i for i in every if i not in self.places]), persistent=False)
+
+    def join(self, observation: Tensor, goal: Tensor) -> Tensor:
+        """Join observations [..., obs] under goals [..., goal] and the ways to them to [..., size]."""
+        return super().join(observation, goal).index_select(-1, self.shown)

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from toy import generator
+from toy import generator, make_task
 
 from mher_pl.errors import UserError
-from mher_pl.exploration import NoisyActor
+from mher_pl.exploration import Guided, NoisyActor
 
 ROWS, SIZE = 4000, 2
 OBSERVATION, GOAL = torch.arange(3.0 * ROWS).view(ROWS, 3), torch.arange(2.0 * ROWS).view(ROWS, 2)
@@ -17,7 +17,7 @@ def explore(
     noise: float = 0.2, random_action_probability: float = 0.3, random: bool = False, policy=act, seed: int = 0
 ):
     exploration = NoisyActor(noise, random_action_probability)
-    return exploration(policy, OBSERVATION, GOAL, SIZE, generator(seed), random)
+    return exploration(policy, OBSERVATION, GOAL, SIZE, generator(seed), random, begins=False)
 
 
 def test_rows_are_the_actors_with_noise_or_now_and_then_uniform_each_by_its_own_draw():
@@ -65,3 +65,65 @@ def test_all_randomness_is_the_generators():
 def test_a_setting_out_of_range_is_named(arguments, message):
     with pytest.raises(UserError, match=message):
         NoisyActor(*arguments)
+
+
+class Beside:
+    """A guide whose target is the first two entries of an observation, and whose actions are 0.75."""
+
+    def act(self, observation: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
+        self.asked = observation, goal
+        return torch.full((len(observation), SIZE), 0.75)
+
+    def place(self, observation: torch.Tensor) -> torch.Tensor:
+        return observation[:, 1:]
+
+    def target(self, observation: torch.Tensor) -> torch.Tensor:
+        return observation[:, :2]
+
+
+class TestGuided:
+    def make(self, guided: float, steps: int = 8, spread: float = 0.0, far: float = 1e9) -> Guided:
+        exploration = Guided(0.0, 0.0, guided, steps, [spread, spread], far)
+        exploration.meet(Beside())
+        return exploration
+
+    def step(self, exploration: Guided, begins: bool, seed: int = 0) -> torch.Tensor:
+        """Return which rows [ROWS] the guide acts in."""
+        actions = exploration(act, OBSERVATION, GOAL, SIZE, generator(seed), False, begins)
+        assert ((actions == 0.25) | (actions == 0.75)).all()
+        return actions[:, 0] == 0.75
+
+    def test_begins_each_episode_with_the_guide_or_the_actor(self):
+        assert self.step(self.make(0.3), begins=True).float().mean().item() == pytest.approx(0.3, abs=0.03)
+        assert self.step(self.make(1.0), begins=True).all()
+        assert not self.step(self.make(0.0), begins=True).any()
+
+    def test_changes_turns_after_as_many_steps_in_the_mean(self):
+        exploration = self.make(0.5, steps=4)
+        before = self.step(exploration, begins=True, seed=1)
+        changed = self.step(exploration, begins=False, seed=2) != before
+        assert changed.float().mean().item() == pytest.approx(0.5 / 4, abs=0.02)
+
+    def test_sends_the_guide_to_points_around_its_target_which_stay_for_a_turn(self):
+        exploration = self.make(1.0, steps=10_000_000, spread=0.5)
+        self.step(exploration, begins=True)
+        away = exploration.guide.asked[1] - OBSERVATION[:, :2]
+        assert away.std().item() == pytest.approx(0.5, abs=0.02)
+        assert away.mean().item() == pytest.approx(0.0, abs=0.03)
+        exploration(act, OBSERVATION + 7.0, GOAL, SIZE, generator(3), False, False)
+        assert torch.equal(exploration.guide.asked[1], OBSERVATION[:, :2] + away), "the object moves, the points do not"
+
+    def test_leads_in_all_turns_to_the_target_itself_where_that_is_far(self):
+        exploration = self.make(0.0, spread=0.5, far=1.5)  # the guide's point is always (1, 1) away
+        assert not self.step(exploration, begins=True).any()
+        exploration.far = 1.4
+        assert self.step(exploration, begins=False).all()
+        assert torch.equal(exploration.guide.asked[1], OBSERVATION[:, :2])
+
+    def test_needs_a_spread_for_each_entry_of_a_goal(self):
+        with pytest.raises(UserError, match=r"data\.exploration\.spread is \[0\.1\]; allowed: 2 numbers, one for each"):
+            Guided(0.2, 0.3, 0.5, 8, [0.1], 0.15).check(make_task())
+
+    def test_asks_for_an_agent_with_a_guide(self):
+        with pytest.raises(UserError, match=r"data\.exploration is Guided, but the agent has no guide; allowed: "):
+            Guided(0.2, 0.3, 0.5, 8, [0.1, 0.1], 0.15).meet(None)

@@ -3,7 +3,7 @@ import torch
 from tensordict import TensorDict
 
 from mher_pl.errors import UserError
-from mher_pl.inputs import Inputs, RelativeGoals
+from mher_pl.inputs import Inputs, RelativeGoals, RelativeOnly
 from mher_pl.normalizer import Normalizer
 from mher_pl.task import Shape, Task
 
@@ -60,3 +60,23 @@ class TestRelativeGoals:
         task = Task("none", 10, 3, 2, 2, None, lambda achieved, desired, info: achieved[:, 0])
         with pytest.raises(UserError, match=r"model\.inputs is RelativeGoals, but the achieved goal of none is no"):
             RelativeGoals(1e-4, 5.0).check(task)
+
+
+class TestRelativeOnly:
+    def task(self) -> Task:
+        return Task("none", 10, 3, 2, 2, (2, 0), lambda achieved, desired, info: achieved[:, 0])
+
+    def test_leave_out_where_things_are(self):
+        inputs = RelativeOnly(min_std=1e-4, clip=5.0, places=[0, 3])
+        inputs.check(self.task())
+        inputs.build(self.task())
+        assert inputs.join(STATE, GOAL).tolist() == [[2.0, 3.0, 9.0, 5.0, 8.0]]
+        assert inputs.size == 5
+        assert inputs(STATE, GOAL).shape == (1, 5)
+
+    @pytest.mark.parametrize("places", [[5], [-1], [1, 1]])
+    def test_are_refused_with_entries_that_there_are_not(self, places):
+        allowed = "allowed: different entries from 0 to 4, of the observation and then of the goal"
+        with pytest.raises(UserError) as refused:
+            RelativeOnly(min_std=1e-4, clip=5.0, places=places).check(self.task())
+        assert str(refused.value) == f"model.inputs.places is {places}; {allowed}"

@@ -35,6 +35,7 @@ METHODS = [
     "mapgo",
 ]
 BEYOND_THE_PAPER = ["her_mixed", "mapgo_original", "mher_plus"]
+OBJECTS = ["mher_relay"]  # for tasks with an object: tests/test_relay.py
 PLANNERS = ["plangan", "plangan_original"]  # of other networks, so with settings of their own: tests/test_plangan.py
 PARTS = {  # relabeller, TD target, batch source, sampler, imitation weight, whether there is a model
     "mher": (ModelBased, OneStep, Replayed, Uniform, 3.0, True),
@@ -103,7 +104,9 @@ def among(rows: torch.Tensor, stored: torch.Tensor) -> torch.Tensor:
 
 
 def test_every_method_of_the_paper_has_an_overlay():
-    assert sorted(path.stem for path in OVERLAYS.glob("*.yaml")) == sorted([*METHODS, *BEYOND_THE_PAPER, *PLANNERS])
+    assert sorted(path.stem for path in OVERLAYS.glob("*.yaml")) == sorted(
+        [*METHODS, *BEYOND_THE_PAPER, *OBJECTS, *PLANNERS]
+    )
 
 
 @pytest.mark.parametrize("method", [*METHODS, *BEYOND_THE_PAPER])

@@ -188,9 +188,9 @@ class ExploringPolicy(nn.Module):
         """Write the `desired_goal` [N, goal] that is pursued, and the `action` [N, action]."""
         if self.standing_still():
             return step.set("action", self.nothing.clone())
-        goal = self.practice(self.task, step["achieved_goal"], step["desired_goal"], self.begins(), self.generator)
-        size = self.nothing.shape[-1]
-        action = self.exploration(self._act, step["observation"], goal, size, self.generator, self.random)
+        begins, size = self.begins(), self.nothing.shape[-1]
+        goal = self.practice(self.task, step["achieved_goal"], step["desired_goal"], begins, self.generator)
+        action = self.exploration(self._act, step["observation"], goal, size, self.generator, self.random, begins)
         return step.set("desired_goal", goal).set("action", action)
 
     def _act(self, observation: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:

@@ -145,6 +145,7 @@ class GoalDataModule(LightningDataModule):
             seed = worker_seed(self.seed, self.running.global_rank)
             self.replay = EpisodeReplay(self.capacity, self.task.horizon, self.sampler, seed)
             act = self.agent.act
+            self.exploration.meet(self.agent.guide)
             self.source.open(self.task, self.env_kwargs, self.num_envs, self.exploration, self.practice, act, seed)
 
     def collect(self, random: bool = False) -> None:

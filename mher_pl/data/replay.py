@@ -83,12 +83,13 @@ class EpisodeReplay:
     def transitions(self, episode: Tensor, step: Tensor, generator: torch.Generator) -> TensorDict:
         """Gather the transitions at (episode [...], step [...]), each with a goal achieved later in its own episode.
 
-        `hindsight_goal` is the achieved goal of a state drawn uniformly from t+1 ... T: the state after the action
-        counts, the one before it never does.
+        `hindsight_goal` is the achieved goal, and `hindsight_observation` the observation, of a state drawn uniformly
+        from t+1 ... T: the state after the action counts, the one before it never does.
         """
         batch = self.gather(episode, step)
         later = step + 1 + (torch.rand(step.shape, generator=generator) * batch["steps_left"]).long()
         batch["hindsight_goal"] = self.episodes["achieved_goal"][episode, later]
+        batch["hindsight_observation"] = self.episodes["observation"][episode, later]
         return batch
 
     def all_transitions(self) -> TensorDict:

@@ -1,0 +1,95 @@
+import copy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import ROOT, SMALL
+from trained_runs import assert_same_run
+
+import mher_pl
+from mher_pl.errors import UserError
+from mher_pl.run.api import load
+
+SHORT = {"data.episodes_per_epoch": 2, "data.batches_per_episode": 4, "data.batch_size": 16}
+GRIPPER, OBJECT = slice(0, 3), slice(3, 6)
+
+
+def fit(build, **overrides):
+    """Train on FetchPush for a moment."""
+    cli = build("push", "algorithms/mher_relay", **SHORT | overrides)
+    cli.trainer.fit(cli.model, cli.datamodule)
+    return cli
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Return module, data and trainer after a small fit, and the weights before."""
+    paths = [ROOT / "configs" / f"{name}.yaml" for name in ("push", "algorithms/mher_relay")]
+    cli = load(*paths, **SMALL | SHORT | {"trainer.default_root_dir": tmp_path_factory.mktemp("relay")})
+    cli.model.configure_model()
+    before = copy.deepcopy(cli.model.state_dict())
+    cli.trainer.fit(cli.model, cli.datamodule)
+    return SimpleNamespace(model=cli.model, datamodule=cli.datamodule, trainer=cli.trainer, before=before)
+
+
+def test_the_guides_batches_are_of_bringing_the_gripper_to_the_object(run):
+    agent = run.model
+    batch = run.datamodule.sample(500)
+    own = agent.guide.own(batch)
+    assert torch.equal(own["achieved_goal"], batch["observation"][:, GRIPPER])
+    assert torch.equal(own["next", "achieved_goal"], batch["next", "observation"][:, GRIPPER])
+    assert torch.equal(own["desired_goal"], batch["observation"][:, OBJECT])
+    grippers = run.datamodule.replay.episodes["observation"][..., GRIPPER].flatten(0, 1)
+    assert (own["hindsight_goal"].unsqueeze(1) == grippers).all(dim=-1).any(dim=1).all(), "where it came later"
+    assert torch.equal(batch["achieved_goal"], batch["observation"][:, OBJECT]), "the agent's batch is as before"
+
+
+def test_the_guides_rewards_are_the_tasks_own_of_the_gripper(run):
+    guide = run.model.guide
+    batch = guide.relabel(guide.own(run.datamodule.sample(500)), guide, torch.Generator().manual_seed(0))
+    distance = (batch["next", "observation"][:, GRIPPER] - batch["desired_goal"]).norm(dim=-1)
+    assert torch.equal(batch["reward"] == 0.0, distance <= 0.05)
+    assert 0.0 < (batch["reward"] == 0.0).float().mean() < 1.0
+
+
+def test_agent_and_guide_learn_each_in_networks_of_their_own(run):
+    before, after = run.before, run.model.state_dict()
+    for network in ("actor", "critic", "actor_target", "critic_target"):
+        for name in (network, f"guide.{network}"):
+            weights = [key for key in after if key.startswith(f"{name}.")]
+            assert weights
+            assert any(not torch.equal(before[key], after[key]) for key in weights), name
+    assert {"guide/critic_loss", "guide/actor_loss"} <= run.trainer.callback_metrics.keys()
+
+
+def test_the_policy_is_the_agents_not_the_guides(run):
+    policy = mher_pl.load_policy(run.trainer.log_dir)
+    env = mher_pl.make("FetchPush-v4")
+    observation, _ = env.reset(seed=0)
+    state, goal = (torch.as_tensor(observation[key], dtype=torch.float32) for key in ("observation", "desired_goal"))
+    assert torch.allclose(torch.as_tensor(policy(observation)), run.model.act(state, goal), atol=1e-6)
+
+
+def test_a_resumed_run_goes_on_exactly(build, tmp_path):
+    whole, parts = ({"trainer.default_root_dir": tmp_path / name} for name in ("whole", "parts"))
+    folder = fit(build, **whole, **{"trainer.max_epochs": 2}).trainer.log_dir
+    fit(build, **parts)
+    resumed = fit(build, **parts, **{"trainer.max_epochs": 2, "ckpt_path": "last"}).trainer.log_dir
+    assert_same_run(Path(folder), Path(resumed))
+
+
+@pytest.mark.parametrize("entries", [[0, 1], [0, 1, 25]])
+def test_a_sub_goal_has_as_many_entries_of_the_observation_as_a_goal(build, entries):
+    allowed = "allowed: 3 entries, as many as a goal has, of the 25 of an observation"
+    with pytest.raises(UserError) as refused:
+        build("push", "algorithms/mher_relay", **{"model.moved": entries})
+    assert str(refused.value) == f"model.moved is {entries}; {allowed}"
+
+
+def test_a_guided_exploration_needs_a_guide(build):
+    exploration = {"class_path": "mher_pl.exploration.Guided", "init_args": {"guided": 0.5, "steps": 8}}
+    exploration["init_args"] |= {"spread": [0.1, 0.1], "far": 1.0}
+    cli = build("point2d", **{"data.exploration": exploration})
+    with pytest.raises(UserError, match=r"the agent has no guide"):
+        cli.trainer.fit(cli.model, cli.datamodule)
