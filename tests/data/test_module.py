@@ -24,9 +24,9 @@ class Watched(NoisyActor):
         super().__init__(noise=0.2, random_action_probability=0.3)
         self.asked: list[tuple[int, bool]] = []
 
-    def __call__(self, act, observation, goal, action_size, generator, random):
+    def __call__(self, act, observation, goal, action_size, generator, random, begins):
         self.asked.append((len(observation), random))
-        return super().__call__(act, observation, goal, action_size, generator, random)
+        return super().__call__(act, observation, goal, action_size, generator, random, begins)
 
 
 @pytest.mark.parametrize("num_envs", [1, 2])
