@@ -295,18 +295,6 @@ def test_help_loads_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True).returncode == 0
 
 
-def test_a_real_process_ends_quietly_with_success_rate_and_folder(tmp_path):
-    small = [f"--{key}={value}" for key, value in SMALL.items() if key != "trainer.enable_progress_bar"]
-    command = [sys.executable, "-m", "mher_pl", "fit", "--config", POINT2D, *small, "--trainer.default_root_dir=runs"]
-    done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT), "PATH": ""}
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    assert done.stdout.splitlines()[-1].startswith("epoch 1, success rate ")
-    assert done.stdout.splitlines()[-1].endswith("run folder runs/Point2DLarge-v1/mher/seed_0")
-
-
 def test_the_console_script_finds_modules_of_the_working_folder(tmp_path, monkeypatch):
     (tmp_path / "my_points.py").write_text(
         "import gymnasium\n"
