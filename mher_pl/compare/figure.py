@@ -38,6 +38,7 @@ STYLES = {
     "mve_her": (GREY, DASHDOT),
     "mbpo_her": (BLACK, DASHDOT),
     "mher_plus": (GREY, SOLID),
+    "mher_relay": (SKY, SOLID),
     "her_mixed": (SKY, DASHED),
     "plangan": (GREEN, DASHDOT),
     "plangan_original": (BLUE, DASHDOT),
