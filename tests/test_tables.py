@@ -1,6 +1,7 @@
 """The tables of the documents are those of `benchmarks/results`."""
 
 import csv
+import json
 import re
 import statistics
 from collections import defaultdict
@@ -112,6 +113,16 @@ def test_what_a_long_run_took_is_that_of_the_benchmark():
     tables = [part.strip() for part in found.split("\n\n") if part.startswith("|")]
     assert len(tables) == 2
     assert all(table in text for table in tables)
+
+
+def test_what_mutation_testing_found_is_that_of_the_benchmark():
+    results = json.loads((RESULTS / "mutation.json").read_text())
+    table = {
+        name.split()[0]: (int(tried), int(caught))
+        for name, tried, caught in rows("docs/reliability.md", "| group |")[1:]
+    }
+    assert table == {name: (group["tried"], group["caught"]) for name, group in results.items()}
+    assert all(survivor["word"] for group in results.values() for survivor in group["survivors"])
 
 
 def test_the_figures_have_as_many_cells_and_runs_as_their_page_says():

@@ -256,6 +256,8 @@ def test_the_seal_is_a_comment_of_the_zip_file_that_torch_writes(last):
     with zipfile.ZipFile(last) as file:
         assert file.comment.startswith(b"mher_pl crc32 ")
         assert file.testzip() is None
+    content, comment = last.read_bytes(), file.comment
+    assert content.endswith(len(comment).to_bytes(2, "little") + comment)
 
 
 def test_the_file_is_staged_on_the_file_system_where_it_will_lie(tmp_path, monkeypatch):
