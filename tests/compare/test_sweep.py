@@ -253,7 +253,6 @@ def test_the_sweeps_that_come_with_the_package_name_existing_configs(monkeypatch
         "figure_mapgo": 2 * 3 * 5,
         "no_mbr_choices": 2 * 6 * 5,
         "point_tasks": 2 * 6 * 5,
-        "push": 5 * 5,
         "methods_point2d": 14 * 5,
         "methods_fetch": 14 * 5,
         "mher_points": 2 * 5,
