@@ -49,6 +49,7 @@ def test_an_epoch_has_its_episodes_and_batches_however_many_environments_collect
     kinds = [random for _, random in watched.asked]
     assert kinds.index(True) < kinds.index(False, kinds.index(True)), "random episodes come first"
     assert closed == [10]
+    assert {batch.shape for batch in data.replayed()} == {(16,)}
     numbers = data.replay.episodes.select("observation", "achieved_goal", "desired_goal", "action")
     assert sum(value.nbytes for value in numbers.values()) == 10 * episode_bytes(data.task)
 

@@ -18,6 +18,7 @@ from mher_pl.data import MinariEpisodes, StoredEpisodes
 from mher_pl.data.offline import unit_actions
 from mher_pl.errors import UserError
 from mher_pl.inspection import inspect_task
+from mher_pl.storage.checkpoint import read_checkpoint
 
 POINT = "mher_pl/Point2DLarge-v1"
 EPISODES, STEPS = 5, 100  # of the stored run: 2 random ones, and 3 epochs of one
@@ -101,6 +102,20 @@ class TestStoredEpisodes:
         assert len(episodes) == EPISODES
         for key, value in episodes.items():
             assert torch.equal(replay[f"/GoalDataModule/workers/0/replay/episodes/{key}"], value)
+
+    @pytest.mark.parametrize(
+        ("state", "ends"), [({"ends_at_goal": True}, True), ({}, False)], ids=["ends", "own source"]
+    )
+    def test_tell_whether_episodes_end_at_their_goals(self, stored, monkeypatch, state, ends):
+        def edited(*args):
+            checkpoint = read_checkpoint(*args)
+            checkpoint["GoalDataModule"]["workers"][0]["parts"]["source"]["state"] = state
+            return checkpoint
+
+        monkeypatch.setattr("mher_pl.data.offline.read_checkpoint", edited)
+        source = StoredEpisodes(str(stored))
+        read(source)
+        assert source.task.ends_at_goal == ends
 
     def test_a_run_learns_from_all_of_them_at_once_and_collects_nothing(self, stored, tmp_path, monkeypatch):
         monkeypatch.setattr("mher_pl.data.collect.Collected.next", None)
