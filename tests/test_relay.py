@@ -4,14 +4,22 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ROOT, SMALL
 from trained_runs import assert_same_run
 
 import mher_pl
 from mher_pl.errors import UserError
 from mher_pl.run.api import load
 
-SHORT = {"data.episodes_per_epoch": 2, "data.batches_per_episode": 4, "data.batch_size": 16}
+SHORT = {
+    "data.episodes_per_epoch": 2,
+    "data.batches_per_episode": 4,
+    "data.batch_size": 16,
+    "warmup.episodes": 2,
+    "warmup.updates": 2,
+    "evaluation.episodes": 3,
+    "trainer.max_epochs": 1,
+    "trainer.enable_progress_bar": False,
+}
 GRIPPER, OBJECT = slice(0, 3), slice(3, 6)
 
 
@@ -25,8 +33,7 @@ def fit(build, **overrides):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Return module, data and trainer after a small fit, and the weights before."""
-    paths = [ROOT / "configs" / f"{name}.yaml" for name in ("push", "algorithms/mher_relay")]
-    cli = load(*paths, **SMALL | SHORT | {"trainer.default_root_dir": tmp_path_factory.mktemp("relay")})
+    cli = load("push", "mher_relay", **SHORT | {"trainer.default_root_dir": tmp_path_factory.mktemp("relay")})
     cli.model.configure_model()
     before = copy.deepcopy(cli.model.state_dict())
     cli.trainer.fit(cli.model, cli.datamodule)
