@@ -36,7 +36,7 @@ from mher_pl.parallel.seeds import SeedParallelStrategy
 from mher_pl.run import failures
 from mher_pl.run.arguments import Parser, expand_run, resolve_configs
 from mher_pl.run.hyperparameters import log_hyperparameters
-from mher_pl.run.messages import UsageError, explain, explain_class, quiet
+from mher_pl.run.messages import UsageError, as_written, explain, explain_class, quiet
 from mher_pl.run.output import Output, as_list
 from mher_pl.run.saved_config import SaveRunConfig, own_config
 from mher_pl.run.settings_help import describe
@@ -163,9 +163,10 @@ class MherCLI(LightningCLI):
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, UserError):
                 cause = cause.__cause__ or cause.__context__
-            if cause is None and (reason := explain_class(str(error), self.of_command(self.config).as_dict())):
+            config = self.of_command(self.config).as_dict()
+            if cause is None and (reason := explain_class(str(error), config)):
                 raise UserError(reason) from error
-            raise cause or error from None
+            raise (UserError(as_written(str(cause), config)) if cause else error) from None
 
     def instantiate_trainer(self, **kwargs: Any) -> RunTrainer:
         """Give a training run its folder, logger and callbacks; `validate` and `test` write nothing."""

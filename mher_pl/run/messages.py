@@ -132,6 +132,24 @@ def _value(key: str, given: dict[str, Any], default: object = None) -> object:
     return given.get(key, below or default)
 
 
+def as_written(message: str, config: dict[str, Any]) -> str:
+    """Name the setting that a part within another part refuses as `config` has it; a part knows its usual place alone.
+
+    Where a list holds the part, the setting is named as one of the list's.
+    """
+    name, _, rest = message.partition(" is ")
+    section, _, last = name.rpartition(".")
+    settings = list(flatten(config))
+    for key, value in tuple(settings):
+        parts = value if isinstance(value, list) else []
+        settings += [setting for part in parts if isinstance(part, dict) for setting in flatten(part, key)]
+    if not section or name in dict(settings):
+        return message
+    pattern = re.compile(rf"{re.escape(section)}\..*\.{re.escape(last)}")
+    written = [key for key, value in settings if pattern.fullmatch(key) and rest.startswith(f"{shown(value)};")]
+    return f"{written[0]} is {rest}" if written else message
+
+
 def _plain_key(name: str) -> str:
     return next((name.removeprefix(prefix) for prefix in SUBCOMMANDS if name.startswith(prefix)), name)
 

@@ -101,6 +101,11 @@ def test_a_broken_config_is_refused_by_one_line(never_trains, capsys, broken):
         (f"--algorithm={'x' * 300}", "algorithm is 'xxx"),
         (f"--data.env={'x' * 300}", "data.env is 'xxx"),
         (f"--ckpt_path={'x' * 300}", "ckpt_path is 'xxx"),
+        ("--config=no_mbr --model.relabel.relabel.steps=-5", "model.relabel.relabel.steps is -5; allowed: an integer"),
+        (
+            '--config=her_mixed --model.relabel.relabellers=[{"class_path":"Future","init_args":{"ratio":1.5}}]',
+            "model.relabel.relabellers.ratio is 1.5; allowed: ",
+        ),
         ("--threads=1000000000000", "threads is 1000000000000; allowed: an integer of at least 1, at most 1024"),
     ],
 )
