@@ -39,7 +39,7 @@ from mher_pl.run.hyperparameters import log_hyperparameters
 from mher_pl.run.messages import UsageError, as_written, explain, explain_class, quiet
 from mher_pl.run.output import Output, as_list
 from mher_pl.run.saved_config import SaveRunConfig, own_config
-from mher_pl.run.settings_help import describe
+from mher_pl.run.settings_help import SECTIONS, describe
 from mher_pl.run.start import Start, find_start
 from mher_pl.run.trainer import RunTrainer
 from mher_pl.run.trainer_settings import about_setting, require_monitors, require_trainer_settings
@@ -138,6 +138,9 @@ class MherCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Set what must hold before any environment or network exists."""
         config = self.of_command(self.config)
+        for section in SECTIONS:
+            value = config[section]
+            require(isinstance(value, Namespace), section, value, "settings below it, as in configs/*.yaml")
         named = isinstance(config.algorithm, str) and re.fullmatch(r"\w[\w.-]{0,99}", config.algorithm) is not None
         require(named, "algorithm", config.algorithm, "a name of at most 100 letters, digits, _, - and .")
         if config.threads is not None:

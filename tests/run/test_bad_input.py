@@ -115,6 +115,14 @@ def test_known_bad_input_is_refused_by_one_line(never_trains, tmp_path, capsys, 
     assert_refused(code, *capsys.readouterr(), root, [message])
 
 
+@pytest.mark.parametrize("section", ["data", "model", "trainer", "warmup", "evaluation", "relabel_goals", "goal_map"])
+def test_a_list_in_place_of_settings_is_refused(never_trains, tmp_path, capsys, section):
+    config, root = tmp_path / "config.yaml", tmp_path / "runs"
+    config.write_text(f"{section}: [1]\n")
+    code = main(["fit", "--config", "point2d", "--trainer.default_root_dir", str(root), "--config", str(config)])
+    assert_refused(code, *capsys.readouterr(), root, [section])
+
+
 def test_a_folder_with_too_long_a_name_is_refused(never_trains, capsys):
     assert main(["fit", "--config", "point2d", f"--trainer.default_root_dir=/tmp/{'x' * 300}"]) == 1
     assert capsys.readouterr().err.startswith("error: trainer.default_root_dir is '/tmp/xxx")

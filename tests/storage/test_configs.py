@@ -22,11 +22,11 @@ def write(path: str) -> Path:
 def test_a_name_is_that_of_a_config_of_the_package():
     assert find_config("--config", "fetch", "", "algorithms") == SHIPPED / "fetch.yaml"
     assert find_config("--config", "her", "", "algorithms") == SHIPPED / "algorithms" / "her.yaml"
-    assert find_config("SWEEP", "paper", "sweeps") == SHIPPED / "sweeps" / "paper.yaml"
+    assert find_config("SWEEP", "figure_02", "sweeps") == SHIPPED / "sweeps" / "figure_02.yaml"
 
 
 def test_a_name_is_looked_for_in_the_given_folders_alone():
-    with pytest.raises(UserError, match=r"SWEEP is 'fetch'; allowed: a YAML file, or one of the names .*paper"):
+    with pytest.raises(UserError, match=r"SWEEP is 'fetch'; allowed: a YAML file, or one of the names .*figure_02"):
         find_config("SWEEP", "fetch", "sweeps")
 
 
@@ -55,4 +55,4 @@ def test_an_unknown_name_is_one_line_with_all_names_there_are():
     with pytest.raises(UserError, match=r"--config is 'fecth'; allowed: .*cher, .*fetch, .*mine, ") as error:
         find_config("--config", "fecth", "", "algorithms")
     assert "\n" not in str(error.value)
-    assert "paper" not in str(error.value)
+    assert "figure_02" not in str(error.value)
