@@ -14,7 +14,7 @@ from lightning import Callback
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from updates import BareUpdate
 
-from mher_pl.callbacks import Evaluation, RelabelGoalLogger, RunCheckpoint
+from mher_pl.callbacks import Evaluation, GoalMap, RelabelGoalLogger, RunCheckpoint
 from mher_pl.data import GoalDataModule
 from mher_pl.mher import MHER
 from mher_pl.run.api import load
@@ -30,6 +30,7 @@ PARTS = (  # of an epoch, and the methods that are their whole work
     ("evaluate", Evaluation, "on_validation_epoch_end"),
     ("log", GoalDataModule, "log_metrics"),
     ("log", RelabelGoalLogger, "on_train_epoch_end"),  # with its picture every tenth epoch
+    ("goal map", GoalMap, "on_validation_end"),  # every tenth epoch
     ("checkpoint", RunCheckpoint, "on_train_epoch_end"),
 )
 
@@ -90,8 +91,8 @@ def epoch_split(task: str, epochs: int, **overrides: Any) -> dict[str, float]:
     """Return the mean milliseconds of an epoch by part, over `epochs` epochs behind a first one.
 
     `rest` is what no part took: Lightning's loops, the progress bar and the other callbacks. `added an update` is what
-    `rest`, `hooks`, `log` and `checkpoint` come to for each of the epoch's updates; `bare update` is the time of one's
-    bare products in the same epochs.
+    `rest`, `hooks`, `log` and `checkpoint` come to for each of the epoch's updates, goal maps not counted; `bare
+    update` is the time of one's bare products in the same epochs.
     """
     clock = Clock()
     recorder = Epochs(clock)

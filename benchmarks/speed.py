@@ -230,11 +230,11 @@ def main() -> None:
     splits = {task: split(task) for task in (("point2d", "fetch") if quick else TASKS)}
     report.values["epoch_ms"] = splits
     caption = (
-        f"Milliseconds of an epoch by part, means of {EPOCHS} epochs behind the first, one with a picture; "
+        f"Milliseconds of an epoch by part, means of {EPOCHS} epochs behind the first, one with its two pictures; "
         f"{within} evaluation episodes. The hooks are what Lightning calls around an optimiser's step; the rest is "
         "its loops, the progress bar and other callbacks. They, the log and the checkpoint are what is added to an "
         "update, beside the bare products of one in the same epochs. The checkpoint is the copy of its numbers; it is "
-        "put together and written beside the next epoch, to whose parts that counts."
+        "put together and written beside the next epoch, to whose parts that counts. The goal map stands for itself."
     )
     report.table(caption, "task", splits)
 

@@ -28,8 +28,8 @@ class EpisodeFigure:
     ) -> None:
         figure = Figure(figsize=(3.6, 4.8), dpi=100)
         self._canvas = FigureCanvasAgg(figure)
-        axes = figure.add_axes((0.16, 0.37, 0.8, 0.53))
-        axes.set_title(title, fontsize=9)
+        axes = figure.add_axes((0.16, 0.36, 0.8, 0.53))
+        figure.suptitle(title, y=0.985, fontsize=9)
         curves: list[tuple[Tensor, str, dict[str, Any]]] = [
             (achieved, ".-", {"color": "tab:blue", "linewidth": 0.5, "label": "achieved"})
         ]
@@ -43,7 +43,7 @@ class EpisodeFigure:
         low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
         middle, half = (low + high) / 2, (0.5 + MARGIN) * max(*(high - low), 1e-6)
         axes.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half), box_aspect=1)
-        axes.legend(fontsize=7, loc="upper right", framealpha=0.6)
+        figure.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.56, 0.955), ncols=3, frameon=False)
         axes.tick_params(labelsize=7)
         if values is not None:
             axes = figure.add_axes((0.16, 0.09, 0.8, 0.17))
