@@ -142,3 +142,22 @@ def test_what_the_policies_of_the_package_do_and_what_whole_runs_cost_is_that_of
     for document, header in (("policies.md", "| `load_policy` |"), ("speed.md", "| task | mher |")):
         text = (ROOT / "docs" / document).read_text()
         assert text[text.index(header) :].split("\n\n")[0] in found, document
+
+
+def test_what_the_example_of_a_search_found_is_that_of_its_tables():
+    def found(name: str) -> list[dict[str, str]]:
+        return list(csv.DictReader((RESULTS / "tune" / name).open()))
+
+    complete = [row for row in found("trials.csv") if row["state"] == "complete"]
+    complete.sort(key=lambda row: -float(row["area_under_curve"]))
+    digits = {"model.imitation_weight": 1, "model.relabel.steps": 0, "area_under_curve": 3}
+    best = [[row["trial"], *(f"{float(row[key]):.{n}f}" for key, n in digits.items())] for row in complete]
+    assert rows("docs/tutorials/tuning.md", "| trial |")[1:] == best
+    confirmed = [
+        [f"{area:.3f} [{low:.3f}, {high:.3f}]", f"{final:.2f}"]
+        for area, low, high, final in (
+            [float(row[key]) for key in ("area_under_curve", "area_low", "area_high", "median_final_success")]
+            for row in found("summary.csv")
+        )
+    ]
+    assert [row[1:] for row in rows("docs/tutorials/tuning.md", "| settings |")[1:]] == confirmed
