@@ -112,6 +112,10 @@ def test_every_class_of_ones_own_trains_with_every_callback(text: str, here: Pat
 
 @each(blocks("yaml"))
 def test_every_config_is_one(text: str, here: Path, tmp_path: Path):
+    if overlay := re.match(r"# (configs/algorithms/\w+\.yaml)\n", text):  # some lines of it, in their order
+        lines = iter((ROOT / overlay[1]).read_text().splitlines())
+        assert all(line in lines for line in text.splitlines()[1:])
+        return
     path = tmp_path / "shown.yaml"
     path.write_text(text)
     if "seeds" in yaml.safe_load(text):
@@ -167,6 +171,20 @@ def test_the_table_of_parts_has_them_all():
 
 
 # Words
+
+
+def test_every_overlay_is_named_on_a_page_of_the_methods():
+    (section,) = re.findall(r"^- Methods:\n((?:  - .*\n)+)", (ROOT / "mkdocs.yml").read_text(), flags=re.MULTILINE)
+    pages = [ROOT / page for page in re.findall(r"docs/\S+", section)]
+    assert set((ROOT / "docs" / "methods").glob("*.md")) <= set(pages)
+    named = {name for page in pages for name in re.findall(r"`(\w+)`", page.read_text())}
+    assert {path.stem for path in (ROOT / "configs" / "algorithms").glob("*.yaml")} <= named
+
+
+def test_the_methods_pages_have_the_same_parts_in_the_same_order():
+    parts = ["Equation", "Config", "Differences from its paper", "Curve"]
+    for page in (ROOT / "docs" / "methods").glob("*.md"):
+        assert re.findall(r"^## (.*)$", page.read_text(), flags=re.MULTILINE) == parts, page.name
 
 
 def test_the_readme_is_one_screen():

@@ -71,7 +71,7 @@ def test_the_methods_are_those_of_the_results():
 
 
 def test_what_mapgo_learns_is_that_of_the_results():
-    header, *table = rows("docs/methods.md", "| method | Point2DLarge, b = 4, epoch 5 |")
+    header, *table = rows("docs/methods/mapgo.md", "| method | Point2DLarge, b = 4, epoch 5 |")
     epochs = [int(cell.split()[-1]) for cell in header[1:]]
     for name, *cells in table:
         algorithm = name.strip("`")
@@ -89,7 +89,7 @@ def test_the_targets_are_those_of_the_benchmark():
 
 
 def test_the_cost_of_a_planned_action_is_that_of_the_benchmark():
-    text = (ROOT / "docs" / "methods.md").read_text()
+    text = (ROOT / "docs" / "methods" / "plangan.md").read_text()
     assert text[text.index("| overlay | 10^9 operations") :].split("\n\n")[0] in (RESULTS / "planner.md").read_text()
 
 
