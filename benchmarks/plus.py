@@ -3,8 +3,8 @@
     python benchmarks/plus.py fetch --methods mher_plus her_plus --seeds 2000 2001 2002 2003 2004 --steps 3000
 
 Each run is a `fit` of its own, `--jobs` at once; with more `--steps` it goes on. Then `report`
-writes their curves to `benchmarks/results/plus/NAME`, and a figure beside compares those of all tasks with the paper's
-MHER and, where `benchmarks/rivals.py` ran, with Stable-Baselines3.
+writes their curves to `benchmarks/results/plus/NAME`, and figures beside compare those of all tasks with the paper's
+MHER and, where `benchmarks/rivals.py` ran, with Stable-Baselines3: by steps, and FetchReach by seconds.
 """
 
 import argparse
@@ -75,22 +75,29 @@ def fit(task: str, method: str, seed: int, options: argparse.Namespace) -> None:
     print(f"{options.name} {method} seed {seed}: {'done' if code == 0 else 'failed, see fit.log'}", flush=True)
 
 
-def draw() -> Figure:
-    """Draw what learned on the tasks of `mher_plus`, by environment steps."""
-    points: dict[tuple[str, str], dict[str, list[tuple[int, float]]]] = {}
-    paths = [RESULTS.parent / folder / "curves.csv" for folder in ("points", "robots", "methods", "rivals")]
+def draw(x: str, folders: tuple[str, ...], tasks_of: str = "") -> Figure:
+    """Draw what learned on the tasks of `mher_plus`, by environment steps or seconds.
+
+    Args:
+        x: the column of the curves' tables to draw by.
+        folders: of results, beside those of this benchmark.
+        tasks_of: how the names of the tasks begin.
+    """
+    points: dict[tuple[str, str], dict[str, list[tuple[int, float, float]]]] = {}
+    paths = [RESULTS.parent / folder / "curves.csv" for folder in folders]
     for path in [*paths, *sorted(RESULTS.glob("*/curves.csv"))]:
         before = set(points)
         for row in csv.DictReader(path.open()) if path.exists() else []:
             if row["algorithm"] in COMPARED and (row["task"], row["algorithm"]) not in before:
                 curve = points.setdefault((row["task"], row["algorithm"]), {}).setdefault(row["seed"], [])
-                curve.append((int(row["env_steps"]), float(row["success_rate"])))
+                curve.append((int(row["env_steps"]), float(row[x]), float(row["success_rate"])))
     tasks: dict[str, dict[str, Curve]] = {}
     for (task, algorithm), curves in sorted(points.items()):
-        if (task, "mher_plus") in points:
-            values = np.array([[point for point in curve if point[0] <= MOST_STEPS] for curve in curves.values()])
-            tasks.setdefault(task, {})[algorithm] = values[0, :, 0], values[..., 1]  # [E], [seed, E]
-    return draw_curves(tasks, [25, 100], X_LABELS["env_steps"])
+        if (task, "mher_plus") in points and task.startswith(tasks_of):
+            values = np.array([[point[1:] for point in curve if point[0] <= MOST_STEPS] for curve in curves.values()])
+            places, rates = np.median(values[..., 0], axis=0), values[..., 1]  # [E], [seed, E]
+            tasks.setdefault(task, {})[algorithm] = places, rates
+    return draw_curves(tasks, [25, 100], X_LABELS[x])
 
 
 def main() -> None:
@@ -112,7 +119,8 @@ def main() -> None:
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda job: fit(*job), jobs))
     report([RUNS / options.name], RESULTS / options.name)
-    draw().savefig(RESULTS / "compared.png", dpi=100)
+    draw("env_steps", ("points", "robots", "methods", "rivals")).savefig(RESULTS / "compared.png", dpi=100)
+    draw("wall_s", ("rivals",), "FetchReach").savefig(RESULTS / "compared_seconds.png", dpi=100)
 
 
 if __name__ == "__main__":

@@ -161,3 +161,24 @@ def test_what_the_example_of_a_search_found_is_that_of_its_tables():
         )
     ]
     assert [row[1:] for row in rows("docs/tutorials/tuning.md", "| settings |")[1:]] == confirmed
+
+
+def test_what_each_choice_of_mher_plus_brings_is_that_of_the_runs():
+    def curves(folder: str) -> dict[str, dict[str, dict[int, float]]]:
+        """Return success rates by method, seed and step."""
+        found: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+        for row in csv.DictReader((RESULTS / "plus" / folder / "curves.csv").open()):
+            found[row["algorithm"]][row["seed"]][int(row["env_steps"])] = float(row["success_rate"])
+        return found
+
+    found = set()
+    for task in ("reacher", "four_room_4"):
+        runs = curves(f"{task}_ablation")
+        steps = sorted(runs["her_plus"]["2000"])
+        for seeds in (curves(task)["mher_plus"], *runs.values()):
+            if len(seeds) == 5:
+                means = sorted(statistics.fmean(rates[step] for step in steps) for rates in seeds.values())
+                last = statistics.median(rates[steps[-1]] for rates in seeds.values())
+                found.add((f"{means[2]:.2f} [{means[0]:.2f}, {means[-1]:.2f}]", f"{last:.2f}"))
+    cells = [tuple(row[i : i + 2]) for row in rows("docs/mher_plus.md", "| without |")[1:] for i in (1, 3)]
+    assert set(cells) - {("-", "-")} == found
