@@ -107,6 +107,8 @@ class Guided(NoisyActor):
         steps: mean length of a turn.
         spread: standard deviations of the points around the guide's target, one for each entry of a goal.
         far: distance from the target beyond which the guide leads.
+        held: entries of an action that are held at a random value throughout a turn of the guide, which does not need
+            them, such as the fingers' of a gripper.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class Guided(NoisyActor):
         steps: int,
         spread: list[float],
         far: float,
+        held: list[int],
     ) -> None:
         super().__init__(noise, random_action_probability)
         require_probability("data.exploration.guided", guided)
@@ -124,12 +127,14 @@ class Guided(NoisyActor):
         for value in spread:
             require_at_least("data.exploration.spread", value, 0.0)
         require_at_least("data.exploration.far", far, 0.0)
-        self.guided, self.steps, self.spread, self.far = guided, steps, spread, far
+        self.guided, self.steps, self.spread, self.far, self.held = guided, steps, spread, far, held
 
     def check(self, task: Task, dynamics: DynamicsModel | None = None) -> None:
-        """Raise `UserError` if points have other entries than goals."""
+        """Raise `UserError` if points have other entries than goals, or entries are none of an action."""
         allowed = f"{task.goal_size} numbers, one for each entry of a goal"
         require(len(self.spread) == task.goal_size, "data.exploration.spread", self.spread, allowed)
+        entries = all(0 <= entry < task.action_size for entry in self.held)
+        require(entries, "data.exploration.held", self.held, f"entries of an action, from 0 to {task.action_size - 1}")
 
     def meet(self, guide: GuidePolicy | None) -> None:
         """Take note of the guide.
@@ -161,6 +166,7 @@ class Guided(NoisyActor):
             if not leads.any():
                 return act(observation, goal)
             guided = self.guide.act(observation, points)
+            guided[:, self.held] = self.values
             return guided if leads.all() else torch.where(leads.unsqueeze(-1), guided, act(observation, goal))
 
         return super().__call__(led, observation, goal, action_size, generator, random, begins)
@@ -171,13 +177,15 @@ class Guided(NoisyActor):
         A turn, the guide's or the actor's, begins with the episode and else with a chance of 1 / steps.
         """
         target = self.guide.target(observation)  # [N, goal]
-        draws = torch.rand(len(target), 2, generator=generator)
+        draws = torch.rand(len(target), 2 + len(self.held), generator=generator)
+        values = 2.0 * draws[:, 2:] - 1.0  # [N, held]
         points = target + torch.tensor(self.spread) * torch.randn(target.shape, generator=generator)
         if begins:
-            self.points, self.leads = points, draws[:, 0] < self.guided
+            self.points, self.leads, self.values = points, draws[:, 0] < self.guided, values
         else:
             new = draws[:, 1] < 1.0 / self.steps  # [N]
             self.leads = torch.where(new, draws[:, 0] < self.guided, self.leads)
             self.points = torch.where(new.unsqueeze(-1), points, self.points)
+            self.values = torch.where(new.unsqueeze(-1), values, self.values)
         far = torch.linalg.vector_norm(self.guide.place(observation) - target, dim=-1) > self.far  # [N]
         return self.leads | far, torch.where(far.unsqueeze(-1), target, self.points)

@@ -82,8 +82,10 @@ class Beside:
 
 
 class TestGuided:
-    def make(self, guided: float, steps: int = 8, spread: float = 0.0, far: float = 1e9) -> Guided:
-        exploration = Guided(0.0, 0.0, guided, steps, [spread, spread], far)
+    def make(
+        self, guided: float, steps: int = 8, spread: float = 0.0, far: float = 1e9, held: tuple[int, ...] = ()
+    ) -> Guided:
+        exploration = Guided(0.0, 0.0, guided, steps, [spread, spread], far, list(held))
         exploration.meet(Beside())
         return exploration
 
@@ -120,10 +122,23 @@ class TestGuided:
         assert self.step(exploration, begins=False).all()
         assert torch.equal(exploration.guide.asked[1], OBSERVATION[:, :2])
 
+    def test_holds_entries_that_the_guide_does_not_need_throughout_its_turns(self):
+        exploration = self.make(0.5, steps=10_000_000, held=(1,))
+        first, second = (exploration(act, OBSERVATION, GOAL, SIZE, generator(7), False, b) for b in (True, False))
+        led = first[:, 0] == 0.75
+        assert torch.equal(first, second)
+        assert (first[~led, 1] == 0.25).all(), "the actor's turns are its own"
+        assert first[led, 1].mean().item() == pytest.approx(0.0, abs=0.05)
+        assert first[led, 1].std().item() == pytest.approx(1.0 / 3**0.5, abs=0.02), "uniform in [-1, 1]"
+
     def test_needs_a_spread_for_each_entry_of_a_goal(self):
         with pytest.raises(UserError, match=r"data\.exploration\.spread is \[0\.1\]; allowed: 2 numbers, one for each"):
-            Guided(0.2, 0.3, 0.5, 8, [0.1], 0.15).check(make_task())
+            Guided(0.2, 0.3, 0.5, 8, [0.1], 0.15, []).check(make_task())
+
+    def test_holds_entries_of_an_action_alone(self):
+        with pytest.raises(UserError, match=r"exploration\.held is \[2\]; allowed: entries of an action, from 0 to 1"):
+            Guided(0.2, 0.3, 0.5, 8, [0.1, 0.1], 0.15, [2]).check(make_task())
 
     def test_asks_for_an_agent_with_a_guide(self):
         with pytest.raises(UserError, match=r"data\.exploration is Guided, but the agent has no guide; allowed: "):
-            Guided(0.2, 0.3, 0.5, 8, [0.1, 0.1], 0.15).meet(None)
+            Guided(0.2, 0.3, 0.5, 8, [0.1, 0.1], 0.15, []).meet(None)

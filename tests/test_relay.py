@@ -96,7 +96,7 @@ def test_a_sub_goal_has_as_many_entries_of_the_observation_as_a_goal(build, entr
 
 def test_a_guided_exploration_needs_a_guide(build):
     exploration = {"class_path": "mher_pl.exploration.Guided", "init_args": {"guided": 0.5, "steps": 8}}
-    exploration["init_args"] |= {"spread": [0.1, 0.1], "far": 1.0}
+    exploration["init_args"] |= {"spread": [0.1, 0.1], "far": 1.0, "held": []}
     cli = build("point2d", **{"data.exploration": exploration})
     with pytest.raises(UserError, match=r"the agent has no guide"):
         cli.trainer.fit(cli.model, cli.datamodule)
