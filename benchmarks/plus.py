@@ -75,12 +75,13 @@ def fit(task: str, method: str, seed: int, options: argparse.Namespace) -> None:
     print(f"{options.name} {method} seed {seed}: {'done' if code == 0 else 'failed, see fit.log'}", flush=True)
 
 
-def draw(x: str, folders: tuple[str, ...], tasks_of: str = "") -> Figure:
+def draw(x: str, folders: tuple[str, ...], episodes: list[int], tasks_of: str = "") -> Figure:
     """Draw what learned on the tasks of `mher_plus`, by environment steps or seconds.
 
     Args:
         x: the column of the curves' tables to draw by.
         folders: of results, beside those of this benchmark.
+        episodes: of an evaluation, in ascending order.
         tasks_of: how the names of the tasks begin.
     """
     points: dict[tuple[str, str], dict[str, list[tuple[int, float, float]]]] = {}
@@ -97,7 +98,7 @@ def draw(x: str, folders: tuple[str, ...], tasks_of: str = "") -> Figure:
             values = np.array([[point[1:] for point in curve if point[0] <= MOST_STEPS] for curve in curves.values()])
             places, rates = np.median(values[..., 0], axis=0), values[..., 1]  # [E], [seed, E]
             tasks.setdefault(task, {})[algorithm] = places, rates
-    return draw_curves(tasks, [25, 100], X_LABELS[x])
+    return draw_curves(tasks, episodes, X_LABELS[x])
 
 
 def main() -> None:
@@ -119,8 +120,9 @@ def main() -> None:
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda job: fit(*job), jobs))
     report([RUNS / options.name], RESULTS / options.name)
-    draw("env_steps", ("points", "robots", "methods", "rivals")).savefig(RESULTS / "compared.png", dpi=100)
-    draw("wall_s", ("rivals",), "FetchReach").savefig(RESULTS / "compared_seconds.png", dpi=100)
+    by_steps = draw("env_steps", ("points", "robots", "methods", "rivals"), [25, 100])
+    by_steps.savefig(RESULTS / "compared.png", dpi=100)
+    draw("wall_s", ("rivals",), [100], "FetchReach").savefig(RESULTS / "compared_seconds.png", dpi=100)
 
 
 if __name__ == "__main__":
