@@ -14,7 +14,7 @@ def curves() -> dict[str, list[Curve]]:
     seeds: dict[str, dict[str, Curve]] = defaultdict(lambda: defaultdict(dict))
     for path in sorted((ROOT / "benchmarks" / "results" / "plus").glob("*/curves.csv")):
         for row in csv.DictReader(path.open()):
-            if row["algorithm"] == "mher_plus":
+            if row["algorithm"] == "mher_plus" and not path.parent.name.endswith("_late"):
                 seeds[row["task"]][row["seed"]][int(row["env_steps"])] = float(row["success_rate"])
     return {task: list(own.values()) for task, own in seeds.items()}
 

@@ -259,7 +259,7 @@ def test_the_sweeps_that_come_with_the_package_name_existing_configs(monkeypatch
         "mher_four_room_4": 5,
         "mher_robots": 3 * 5,
         "reacher_choices": 3 * 5,
-        "push": 5 * 5,
+        "push": 6 * 5,
         "tune_point2d": 3,
     }
 
