@@ -7,6 +7,8 @@ import statistics
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 from mher_pl.compare.kept import read_kept
 from mher_pl.compare.sweep_file import read_sweep
 from tests.conftest import ROOT
@@ -182,3 +184,16 @@ def test_what_each_choice_of_mher_plus_brings_is_that_of_the_runs():
                 found.add((f"{means[2]:.2f} [{means[0]:.2f}, {means[-1]:.2f}]", f"{last:.2f}"))
     cells = [tuple(row[i : i + 2]) for row in rows("docs/mher_plus.md", "| without |")[1:] for i in (1, 3)]
     assert set(cells) - {("-", "-")} == found
+
+
+def test_how_far_the_model_of_a_manipulation_task_is_off_is_that_of_the_benchmark():
+    found = json.loads((RESULTS / "manipulation" / "model_error.json").read_text())
+    judged = {"gripper": "gripper", "object": "object", "object, if one said that it stays": "object, said to stay"}
+    table = rows("docs/manipulation.md", "| | 1 step |")[1:]
+    assert len(table) == 5
+    for name, *cells in table:
+        kind, _, what = name.partition(": ")
+        errors = found[kind][judged[what]]
+        assert [float(cell) for cell in cells] == [
+            pytest.approx(errors[step], rel=0.05, abs=0.05) for step in ("1", "3", "5", "10")
+        ], name
