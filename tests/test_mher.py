@@ -216,6 +216,7 @@ def test_a_setting_out_of_range_is_named(change, message):
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # Dynamo's own
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")  # Dynamo's own
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_and_eager_updates_agree(build):
     # Thirty batches after one episode: it is collected, with the same actions, before the first of them.
