@@ -94,11 +94,13 @@ class Planner(Part):
         """Return the share of states at the goal [N Q C] of C paths for each state and initial action [N Q, ...]."""
         state, action, goal = (rows.repeat_interleave(self.copies, dim=0) for rows in (state, action, goal))
         state = self.predict(mind, state, action, generator)  # [N Q C, state]
-        at_goal = 1.0 + mind.task.reward(mind.task.phi(state), goal)
+        achieved = [mind.task.phi(state)]
         for _ in range(self.steps - 1):
             state = self.step(mind, state, goal, generator)
-            at_goal += 1.0 + mind.task.reward(mind.task.phi(state), goal)
-        return at_goal / self.steps
+            achieved.append(mind.task.phi(state))
+        # All at once: the task's reward is computed off the device.
+        reward = mind.task.reward(torch.cat(achieved), goal.repeat(self.steps, 1))
+        return 1.0 + reward.view(self.steps, -1).mean(dim=0)
 
     def step(self, mind: Imagination, state: Tensor, goal: Tensor, generator: torch.Generator) -> Tensor:
         """Take a step of every path: the generators', or for some the one-step models' answer to their action."""

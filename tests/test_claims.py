@@ -12,6 +12,7 @@ CURVES = {
     ("t", "fast"): np.array([[0.5, 1.0], [0.6, 1.0], [0.7, 1.0]]),
     ("t", "slow"): np.array([[0.0, 0.5], [0.1, 0.5], [0.2, 0.5]]),
     ("t", "noisy"): np.array([[0.0, 0.3], [0.9, 1.0], [0.6, 1.0]]),
+    ("t", "seldom"): np.array([[np.nan, 0.8], [np.nan, 0.9], [np.nan, 0.8]]),
     ("t", "two"): np.array([[0.0, 0.3], [0.9, 1.0]]),
 }
 
@@ -28,9 +29,15 @@ def test_a_claim_holds_where_the_interval_lies_on_its_side():
     assert verdict("slow ~ fast") == "not held"
     assert verdict("slow ~ slow") == "held"
     assert verdict("noisy ~ fast") == "open"
+    assert verdict("slow >~ slow") == verdict("fast >~ slow") == "held"
+    assert verdict("slow >~ fast") == "not held"
     assert verdict("fast ends < 0.5") == "not held"
     assert verdict("slow ends < 0.5") == "held"
     assert verdict("noisy ends < 0.5") == "open"
+
+
+def test_methods_are_compared_at_the_epochs_of_both_alone():
+    assert claims.judge("seldom > slow", "t", CURVES)[0].startswith("seldom - slow: +0.33 [")
 
 
 def test_what_has_fewer_than_three_seeds_is_not_measured():

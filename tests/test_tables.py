@@ -91,8 +91,16 @@ def test_the_targets_are_those_of_the_benchmark():
 
 
 def test_the_cost_of_a_planned_action_is_that_of_the_benchmark():
-    text = (ROOT / "docs" / "methods" / "plangan.md").read_text()
-    assert text[text.index("| overlay | 10^9 operations") :].split("\n\n")[0] in (RESULTS / "planner.md").read_text()
+    tables = (ROOT / "docs" / "methods" / "plangan.md").read_text().split("| overlay | 10^9 operations")[1:]
+    for name, table in zip(("planner.md", "planner_gpu.md"), tables, strict=True):
+        assert table.split("\n\n")[0] in (RESULTS / name).read_text(), name
+
+
+def test_the_rates_of_updates_on_a_gpu_are_those_of_the_benchmark():
+    found = json.loads((RESULTS / "gpu.json").read_text())
+    for method, form, *cells in rows("docs/speed.md", "| method | form |")[1:]:
+        rates = found[f"updates_per_second of {method.strip('`')}"][form]
+        assert [f"{rate:.3g}" for rate in rates.values()] == cells, (method, form)
 
 
 def test_the_speeds_of_environments_are_those_of_the_benchmark():
