@@ -197,6 +197,15 @@ def test_what_each_choice_of_mher_plus_brings_is_that_of_the_runs():
         assert {tuple(row[place : place + 2]) for row in table} == found
 
 
+def test_what_mher_relay_learns_is_that_of_the_runs():
+    kept = read_kept(RESULTS / "manipulation" / "curves.csv")
+    (_, *steps), *table = rows("docs/manipulation.md", "| steps | 3,500")
+    assert [name for name, *_ in table] == [cell.split("/")[-1].replace("_", " ") for cell in kept]
+    for (name, *cells), curve in zip(table, kept.values(), strict=True):
+        rates = {f"{point.env_steps:,}": f"{point.success_rate:.2f}" for point in curve}
+        assert cells == [rates[step] for step in steps], name
+
+
 def test_how_far_the_model_of_a_manipulation_task_is_off_is_that_of_the_benchmark():
     found = json.loads((RESULTS / "manipulation" / "model_error.json").read_text())
     judged = {"gripper": "gripper", "object": "object", "object, if one said that it stays": "object, said to stay"}
