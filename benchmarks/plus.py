@@ -29,11 +29,12 @@ NO_MODEL = [
 ]
 MODEL_BASED = [f"--model.relabel.init_args.{setting}" for setting in ("ratio=0.8", "steps=5", "noise=0.2")]
 MOST_STEPS = 4000  # of the figure
+RANDOM_EPISODES = 2  # at the beginning of a run
 COMPARED = "mher_plus", "her_plus", "mher", "sb3_ddpg", "sb3_sac", "sb3_tqc"
 METHODS = {  # name: config overlays, and settings
     "mher_plus": (["mher_plus"], []),
     "her_plus": (["mher_plus"], NO_MODEL),  # the same update ratio, inputs and practice, without a model
-    "mher_ratio": (["mher"], ["--data.batches_per_episode=100"]),
+    "mher_ratio": (["mher"], ["--data.batches_per_episode=100", "--warmup.episodes=2"]),
     # mher_plus without one of its choices
     "given_goals": (["mher_plus"], ["--data.practice=mher_pl.practice.GivenGoals"]),
     "actor_acts": (["mher_plus"], ["--model.act_with_target=false"]),
@@ -51,14 +52,13 @@ def fit(task: str, method: str, seed: int, options: argparse.Namespace) -> None:
     if done.exists() and int(done.read_text()) >= options.steps:
         return
     overlays, settings = METHODS[method]
-    warmup = 20 if overlays == ["mher"] else 2
     words = [word for config in (task, *overlays) for word in ("--config", config)]
     words += [
         f"--algorithm={method}",
         f"--seed_everything={seed}",
         f"--trainer.default_root_dir={folder}",
         f"--data.episodes_per_epoch={options.every // 100}",
-        f"--trainer.max_epochs={(options.steps // 100 - warmup) // (options.every // 100)}",
+        f"--trainer.max_epochs={(options.steps // 100 - RANDOM_EPISODES) // (options.every // 100)}",
         f"--evaluation.episodes={options.episodes}",
         "--relabel_goals.every_n_epochs=0",
         *settings,

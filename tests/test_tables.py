@@ -197,6 +197,16 @@ def test_what_each_choice_of_mher_plus_brings_is_that_of_the_runs():
         assert {tuple(row[place : place + 2]) for row in table} == found
 
 
+def test_what_her_mixed_learns_is_that_of_the_runs():
+    text = (ROOT / "docs" / "methods" / "her_mixed.md").read_text()
+    means = defaultdict(list)
+    for cell, curve in read_kept(RESULTS / "her_mixed" / "curves.csv").items():
+        means[cell.split("/")[1]].append(statistics.fmean(point.success_rate for point in curve[-10:]))
+    for method, words in (("her_mixed", "the mean is"), ("her", "HER's")):
+        own = sorted(means[method])
+        assert f"{words} {own[2]:.2f} [{own[0]:.2f}, {own[-1]:.2f}]" in " ".join(text.split())
+
+
 def test_what_mher_relay_learns_is_that_of_the_runs():
     kept = read_kept(RESULTS / "manipulation" / "curves.csv")
     (_, *steps), *table = rows("docs/manipulation.md", "| steps | 3,500")
