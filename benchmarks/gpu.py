@@ -2,7 +2,7 @@
 
     python benchmarks/gpu.py
 
-Under four minutes, most of them compilation. Without a GPU it says so and ends. Writes `benchmarks/results/gpu.json`
+A few minutes. Without a GPU it says so and ends. Writes `benchmarks/results/gpu.json`
 and `.md`.
 """
 

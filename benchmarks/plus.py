@@ -34,7 +34,7 @@ COMPARED = "mher_plus", "her_plus", "mher", "sb3_ddpg", "sb3_sac", "sb3_tqc"
 METHODS = {  # name: config overlays, and settings
     "mher_plus": (["mher_plus"], []),
     "her_plus": (["mher_plus"], NO_MODEL),  # the same update ratio, inputs and practice, without a model
-    "mher_ratio": (["mher"], ["--data.batches_per_episode=100", "--warmup.episodes=2"]),
+    "mher_ratio": (["mher"], ["--data.batches_per_episode=100", f"--warmup.episodes={RANDOM_EPISODES}"]),
     # mher_plus without one of its choices
     "given_goals": (["mher_plus"], ["--data.practice=mher_pl.practice.GivenGoals"]),
     "actor_acts": (["mher_plus"], ["--model.act_with_target=false"]),
