@@ -45,6 +45,21 @@ def cluster_environment() -> ClusterEnvironment:
     return LightningEnvironment()
 
 
+def require_processes(environment: ClusterEnvironment, devices: int, nodes: int) -> None:
+    """Raise `UserError` where a cluster started other processes than the trainer counts on.
+
+    Lightning asks SLURM for `--ntasks-per-node` alone; where `srun` has none, too few would train, and say nothing.
+    """
+    environment.validate_settings(num_devices=devices, num_nodes=nodes)
+    started = environment.world_size()
+    if environment.creates_processes_externally and started != devices * nodes:
+        raise UserError(
+            f"trainer.devices is {devices} on {nodes} node{'s' * (nodes > 1)}, but the cluster started {started} "
+            f"process{'es' * (started > 1)}; allowed: as many processes as devices, such as "
+            f"srun --ntasks-per-node={devices}"
+        )
+
+
 def count_devices(devices: Any) -> int:
     """Count the devices of a node that a setting `4`, `"4"`, `[0, 1]` or `"0,1"` names."""
     if isinstance(devices, str):

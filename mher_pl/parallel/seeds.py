@@ -15,6 +15,8 @@ from lightning.pytorch.strategies.launchers.subprocess_script import _Subprocess
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
+from mher_pl.parallel.cluster import require_processes
+
 
 class SeedLauncher(_SubprocessScriptLauncher):  # private, and the only one that starts the program again
     """Starts one process a seed on this node, and lets each end in its own time and its own way.
@@ -24,7 +26,7 @@ class SeedLauncher(_SubprocessScriptLauncher):  # private, and the only one that
 
     def launch(self, function: Callable, *args: Any, trainer: Trainer | None = None, **kwargs: Any) -> Any:
         """Start the other seeds, unless a cluster did, and call `function` for this one."""
-        self.cluster_environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
+        require_processes(self.cluster_environment, self.num_processes, self.num_nodes)
         if not self.cluster_environment.creates_processes_externally:
             self._call_children_scripts()  # what `launch` of the base class calls; that one kills at a failure
             atexit.register(self.wait)  # whatever happens to this seed, the command ends after the last one

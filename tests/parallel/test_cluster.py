@@ -1,4 +1,5 @@
 import pytest
+from trained_runs import arguments, start_command
 
 from mher_pl.errors import UserError
 from mher_pl.parallel.cluster import count_devices, global_rank
@@ -31,3 +32,18 @@ def test_the_global_rank_is_known_before_there_is_a_trainer(monkeypatch, variabl
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert global_rank(4) == rank
+
+
+@pytest.mark.parametrize("strategy", ["seed_parallel", "ddp"])
+def test_a_cluster_that_started_too_few_processes_is_refused(tmp_path, strategy):
+    slurm = {"NTASKS": "1", "JOB_NAME": "x", "PROCID": "0", "LOCALID": "0", "NODEID": "0", "NODELIST": "127.0.0.1"}
+    variables = {f"SLURM_{name}": value for name, value in slurm.items()}
+    options = f"--trainer.strategy={strategy}", "--trainer.devices=2"
+    process = start_command(*arguments(tmp_path, *options), env=variables)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert errors.splitlines()[-1] == (
+        "error: trainer.devices is 2 on 1 node, but the cluster started 1 process; allowed: as many processes as "
+        "devices, such as srun --ntasks-per-node=2"
+    )
+    assert not list(tmp_path.rglob("seed_*"))
