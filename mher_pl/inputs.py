@@ -108,7 +108,7 @@ class RelativeGoals(Inputs):
 
 
 class RelativeOnly(RelativeGoals):
-    """Observations and the way to the goal, without the entries that say where all of it lies.
+    """Where things are to each other: the way to the goal and other ways, without the entries that say where all lies.
 
     For tasks where that does not matter, such as to push on a table: what is learned at one place then holds at all.
 
@@ -116,13 +116,15 @@ class RelativeOnly(RelativeGoals):
         min_std: floor of the standard deviation in the normalisation.
         clip: normalised inputs are clipped to [-clip, clip].
         places: the entries that are left out, of the observation and, counted on, of the goal.
+        ways: pairs of observation entries, such as the gripper's and the object's place along one axis: the second less
+            the first is shown.
     """
 
     shown: Tensor
 
-    def __init__(self, min_std: float, clip: float, places: list[int]) -> None:
+    def __init__(self, min_std: float, clip: float, places: list[int], ways: list[list[int]]) -> None:
         super().__init__(min_std, clip)
-        self.places = places
+        self.places, self.ways = places, ways
 
     def check(self, task: Task, dynamics: DynamicsModel | None = None) -> None:
         """Raise `UserError` if observations do not show the achieved goal, or there are no such entries."""
@@ -133,10 +135,15 @@ class RelativeOnly(RelativeGoals):
                 f"model.inputs.places is {self.places}; allowed: different entries from 0 to {size - 1}, of the "
                 "observation and then of the goal"
             )
+        last = task.observation_size - 1
+        if not all(len(way) == 2 and all(0 <= entry <= last for entry in way) for way in self.ways):
+            raise UserError(
+                f"model.inputs.ways is {self.ways}; allowed: pairs of entries of the observation, from 0 to {last}"
+            )
 
     def joined_size(self, task: Shape) -> int:
         """Return the entries of what `join` gives."""
-        return super().joined_size(task) - len(self.places)
+        return super().joined_size(task) - len(self.places) + len(self.ways)
 
     def build(self, task: Shape) -> None:
         """Create the statistics for the task's sizes."""
@@ -147,4 +154,8 @@ class RelativeOnly(RelativeGoals):
 
     def join(self, observation: Tensor, goal: Tensor) -> Tensor:
         """Join observations [..., obs] under goals [..., goal] and the ways to them to [..., size]."""
-        return super().join(observation, goal).index_select(-1, self.shown)
+        joined = super().join(observation, goal).index_select(-1, self.shown)
+        if not self.ways:
+            return joined
+        start, end = map(list, zip(*self.ways, strict=True))
+        return torch.cat([joined, observation[..., end] - observation[..., start]], dim=-1)

@@ -67,7 +67,7 @@ class TestRelativeOnly:
         return Task("none", 10, 3, 2, 2, (2, 0), lambda achieved, desired, info: achieved[:, 0])
 
     def test_leave_out_where_things_are(self):
-        inputs = RelativeOnly(min_std=1e-4, clip=5.0, places=[0, 3])
+        inputs = RelativeOnly(min_std=1e-4, clip=5.0, places=[0, 3], ways=[])
         inputs.check(self.task())
         inputs.build(self.task())
         assert inputs.join(STATE, GOAL).tolist() == [[2.0, 3.0, 9.0, 5.0, 8.0]]
@@ -78,5 +78,21 @@ class TestRelativeOnly:
     def test_are_refused_with_entries_that_there_are_not(self, places):
         allowed = "allowed: different entries from 0 to 4, of the observation and then of the goal"
         with pytest.raises(UserError) as refused:
-            RelativeOnly(min_std=1e-4, clip=5.0, places=places).check(self.task())
+            RelativeOnly(min_std=1e-4, clip=5.0, places=places, ways=[]).check(self.task())
         assert str(refused.value) == f"model.inputs.places is {places}; {allowed}"
+
+    def test_show_ways_between_entries(self):
+        inputs = RelativeOnly(min_std=1e-4, clip=5.0, places=[0, 3], ways=[[0, 2], [2, 1]])
+        inputs.check(self.task())
+        inputs.build(self.task())
+        assert inputs.join(STATE, GOAL).tolist() == [[2.0, 3.0, 9.0, 5.0, 8.0, 2.0, -1.0]]
+        assert inputs(STATE, GOAL).shape == (1, inputs.size)
+
+    @pytest.mark.parametrize("ways", [[[0, 3]], [[-1, 0]], [[0, 1, 2]]])
+    def test_are_refused_with_ways_that_there_are_not(self, ways):
+        with pytest.raises(UserError) as refused:
+            RelativeOnly(min_std=1e-4, clip=5.0, places=[], ways=ways).check(self.task())
+        assert (
+            str(refused.value)
+            == f"model.inputs.ways is {ways}; allowed: pairs of entries of the observation, from 0 to 2"
+        )
