@@ -70,7 +70,8 @@ def first_sentence(config: Path) -> str:
 
 def parts_of(base: str) -> list[type]:
     """Return the classes, importable by the base's module, that a setting may name; the base where it is one itself."""
-    import mher_pl.mher  # noqa: F401  so that all of them are loaded
+    for name in ("mher", "plangan", "gaussian_dynamics"):  # with what they import these define all parts
+        import_module(f"mher_pl.{name}")
 
     module, name = base.rsplit(".", 1)
     found, queue = [], [getattr(import_module(module), name)]
