@@ -23,8 +23,7 @@ class RunCheckpoint(Checkpoint):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "checkpoints"
-        self.best: Path | None = None
-        self.best_success_rate = -1.0
+        self.best_success_rate = -1.0  # of the best one, if it lies in the folder
         self.last_is_best = False  # whether what is saved is to have the best one's name too
         self._fitting = self._writes = False
 
@@ -39,9 +38,14 @@ class RunCheckpoint(Checkpoint):
         return self.folder / "last.ckpt"
 
     @property
+    def best(self) -> Path:
+        """The file of the epoch with the highest success rate."""
+        return self.folder / "best.ckpt"
+
+    @property
     def best_model_path(self) -> str:
-        """The best one for Lightning's `ckpt_path="best"`."""
-        return str(self.best or "")
+        """The best one for Lightning's `ckpt_path="best"`; empty where there is none yet."""
+        return "" if self.best_success_rate < 0.0 else str(self.best)
 
     def save(self, trainer: Trainer) -> None:
         """Write `last.ckpt` of the state that is."""
@@ -56,35 +60,27 @@ class RunCheckpoint(Checkpoint):
         """Save, and name the file the best where no epoch before had as high a success rate."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]  # Lightning sets it without declaring it
             return
-        success_rate, previous = trainer.callback_metrics.get("eval/success_rate"), self.best
+        success_rate = trainer.callback_metrics.get("eval/success_rate")
         if success_rate is not None and success_rate > self.best_success_rate:
-            self.best, self.last_is_best = self.folder / f"best-epoch={trainer.current_epoch + 1}.ckpt", True
-            self.best_success_rate = float(success_rate)
+            self.best_success_rate, self.last_is_best = float(success_rate), True
+        is_best = self.last_is_best
         files = writer_of(trainer)
         with files.beside_training():
             self.save(trainer)
-            if self.best != previous and self._writes:
+            if is_best and self._writes:
                 files.do(link_file, self.last, self.best)
-                if previous is not None:
-                    files.remove_checkpoint(previous)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best so far: its name without the folder, because a run may be moved, and its success rate."""
-        best = None if self.best is None else self.best.name
-        return {"best": best, "best_success_rate": self.best_success_rate, "last_is_best": self.last_is_best}
+        """Return the best success rate so far."""
+        return {"best_success_rate": self.best_success_rate, "last_is_best": self.last_is_best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the best so far if it lies in this run's folder; a new run from an old checkpoint has none yet."""
-        if not self._fitting or state_dict["best"] is None:
+        if not self._fitting:
             return
-        best = self.folder / state_dict["best"]
-        last_is_best = state_dict["last_is_best"] and self.last.is_file()
-        if not (last_is_best or best.is_file()):
+        if state_dict["last_is_best"] and self.last.is_file():
+            if self._writes:
+                link_file(self.last, self.best)  # a kill may have come before the file had its second name
+        elif not self.best.is_file():
             return
-        if self._writes:
-            if last_is_best:
-                link_file(self.last, best)  # a kill may have come before the file had its second name
-            for other in self.folder.glob("best-*.ckpt"):
-                if other != best:
-                    other.unlink()
-        self.best, self.best_success_rate = best, state_dict["best_success_rate"]
+        self.best_success_rate = state_dict["best_success_rate"]

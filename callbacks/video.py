@@ -4,14 +4,13 @@ from pathlib import Path
 
 import imageio.v3 as imageio
 import numpy as np
-import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from mher_pl.agent import Agent
+from mher_pl.callbacks.watched import watch
 from mher_pl.data import data_of
-from mher_pl.envs import make
-from mher_pl.errors import UserError, require_int
+from mher_pl.errors import require_int
 from mher_pl.storage.folder import local_path, require_writable
 
 
@@ -39,7 +38,7 @@ class Video(Callback):
             UserError: the environment cannot be drawn here, or the folder not be written.
         """
         if trainer.is_global_zero:
-            self.frames(pl_module, data_of(trainer).env_kwargs, episodes=1, steps=1)
+            watch(pl_module, data_of(trainer).env_kwargs, seed=0, steps=1)
             if self.folder is not None:
                 require_writable(self.folder, "video.folder")
 
@@ -56,37 +55,12 @@ class Video(Callback):
             run_folder = Path(trainer.ckpt_path).parent.parent
         folder = run_folder if self.folder is None else local_path(self.folder, "video.folder")
         path = folder / "video.mp4"
-        frames = self.frames(pl_module, data_of(trainer).env_kwargs, self.episodes, pl_module.task.horizon)
+        env_kwargs, horizon = data_of(trainer).env_kwargs, pl_module.task.horizon
+        episodes = [watch(pl_module, env_kwargs, seed, horizon) for seed in range(self.episodes)]
+        frames = np.concatenate([episode.frames for episode in episodes])  # [N, height, width, 3]
         imageio.imwrite(path, frames, fps=self.fps, macro_block_size=2)
         print(f"video {path}")
 
     def on_train_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Record."""
         self.on_test_end(trainer, pl_module)
-
-    @staticmethod
-    def frames(agent: Agent, env_kwargs: dict, episodes: int, steps: int) -> np.ndarray:
-        """Render the first steps of episodes to frames [N, height, width, 3]."""
-        try:
-            env = make(agent.task.env, render_mode="rgb_array", **env_kwargs)
-            frames = []
-            for episode in range(episodes):
-                observation, _ = env.reset(seed=episode)
-                ended = False
-                for _ in range(steps):
-                    if ended:
-                        break
-                    frames.append(np.asarray(env.render()))
-                    state, goal = (
-                        torch.as_tensor(observation[key], dtype=torch.float32)
-                        for key in ("observation", "desired_goal")
-                    )
-                    observation, _, terminated, truncated, _ = env.step(agent.act(state, goal).numpy())
-                    ended = terminated or truncated
-            env.close()
-        except Exception as error:
-            raise UserError(
-                f"the video callback cannot render {agent.task.env} ({type(error).__name__}: {error}); allowed: a "
-                "machine with headless rendering, for example the system package libegl1 and the variable MUJOCO_GL=egl"
-            ) from error
-        return np.stack(frames)

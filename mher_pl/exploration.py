@@ -83,6 +83,7 @@ class NoisyActor(Exploration):
         begins: bool,
     ) -> Tensor:
         """Return actions [N, action] in [-1, 1]."""
+        act = self.led(act, observation, begins, generator)
         draws = torch.rand(len(observation), action_size + 1, generator=generator)
         blind = draws[:, 0] < self.random_action_probability  # [N] take a uniform action
         rows = blind.tolist()
@@ -91,6 +92,10 @@ class NoisyActor(Exploration):
         action = act(observation, goal)  # [N, action]
         action = (action + self.noise * torch.randn(action.shape, generator=generator)).clamp(-1.0, 1.0)
         return torch.where(blind.unsqueeze(-1), 2.0 * draws[:, 1:] - 1.0, action) if any(rows) else action
+
+    def led(self, act: Act, observation: Tensor, begins: bool, generator: torch.Generator) -> Act:
+        """Return what acts before the noise: the actor."""
+        return act
 
 
 class Guided(NoisyActor):
@@ -149,27 +154,18 @@ class Guided(NoisyActor):
             )
         self.guide = guide
 
-    def __call__(
-        self,
-        act: Act,
-        observation: Tensor,
-        goal: Tensor,
-        action_size: int,
-        generator: torch.Generator,
-        random: bool,
-        begins: bool,
-    ) -> Tensor:
-        """Return actions [N, action] in [-1, 1]."""
+    def led(self, act: Act, observation: Tensor, begins: bool, generator: torch.Generator) -> Act:
+        """Return what acts before the noise: by turns the actor and the guide."""
         leads, points = self._take_turns(observation, begins, generator)  # [N], [N, goal]
 
-        def led(observation: Tensor, goal: Tensor) -> Tensor:
+        def by_turns(observation: Tensor, goal: Tensor) -> Tensor:
             if not leads.any():
                 return act(observation, goal)
             guided = self.guide.act(observation, points)
             guided[:, self.held] = self.values
             return guided if leads.all() else torch.where(leads.unsqueeze(-1), guided, act(observation, goal))
 
-        return super().__call__(led, observation, goal, action_size, generator, random, begins)
+        return by_turns
 
     def _take_turns(self, observation: Tensor, begins: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return where the guide leads [N], and to which points [N, goal].

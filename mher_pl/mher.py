@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Any
 
 import torch
 from tensordict import TensorDict
@@ -198,7 +197,7 @@ class MHER(Agent):
     def target_value(self, observation: Tensor, goal: Tensor) -> Tensor:
         """Return Q'(s, pi'(s, g), g) [B] of the target networks."""
         inputs = self.inputs(observation, goal)
-        return self.critic_target.target(inputs, self.actor_target(inputs), self.generator)
+        return self.critic_target(inputs, self.actor_target(inputs))
 
     @torch.no_grad()
     def value(self, observation: Tensor, goal: Tensor, action: Tensor) -> Tensor:
@@ -206,12 +205,10 @@ class MHER(Agent):
         inputs = self.inputs(observation.to(self.device), goal.to(self.device))
         return self.critic(inputs, action.to(self.device))
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save also the number of batches."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["agent"]["batches"] = self.batches
+    def get_extra_state(self) -> Tensor:
+        """Return the number of batches, which goes with the weights into a checkpoint."""
+        return torch.tensor(self.batches)
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def set_extra_state(self, state: Tensor) -> None:
         """Restore it."""
-        super().on_load_checkpoint(checkpoint)
-        self.batches = checkpoint["agent"]["batches"]
+        self.batches = int(state)

@@ -31,15 +31,12 @@ class MLP(nn.Module):
     Args:
         sizes: entries of the inputs, units of each hidden layer, entries of the outputs.
         members: every layer is that many, for inputs [E, B, in]; None is a single network for inputs [..., in].
-        layer_norm: whether the hidden layers' outputs are brought to mean 0 and deviation 1, before the ReLU.
         swish: whether swish, x sigmoid(x), stands in place of ReLU.
     """
 
-    def __init__(
-        self, sizes: Sequence[int], members: int | None = None, layer_norm: bool = False, swish: bool = False
-    ) -> None:
+    def __init__(self, sizes: Sequence[int], members: int | None = None, swish: bool = False) -> None:
         super().__init__()
-        self.layer_norm, self.swish = layer_norm, swish
+        self.swish = swish
         self.layers = nn.ModuleList()
         for shape in pairwise(sizes):
             linear = nn.Linear(*shape) if members is None else BatchedLinear(members, *shape)
@@ -54,8 +51,6 @@ class MLP(nn.Module):
         *hidden, last = self.layers
         for layer in hidden:
             outputs = layer(inputs, *arguments)
-            if self.layer_norm:
-                outputs = F.layer_norm(outputs, outputs.shape[-1:])
             inputs = F.silu(outputs, inplace=True) if self.swish else outputs.relu_()
         return last(inputs, *arguments)
 

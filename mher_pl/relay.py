@@ -70,7 +70,7 @@ class Relay(MHER):
     Args:
         moved: observation entries of what first comes to the object, as many as the goal has: the gripper.
         at: those of where it comes to: the object.
-        batches_per_guide_update: batches between updates of the guide.
+        batches_per_guide_update: the guide learns from the first of an episode's batches and each so many later.
         settings: of `MHER`; the guide has the same networks, rates and weights.
     """
 

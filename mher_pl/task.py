@@ -126,7 +126,8 @@ class Task(Shape):
         """Return the environment's own reward [B] of achieved [B, goal] under desired goals [B, goal], in its dtype."""
         if np.issubdtype(self.goal_dtype, np.integer):
             achieved_goal, desired_goal = np.rint(achieved_goal), np.rint(desired_goal)
-        return self.compute_reward(achieved_goal.astype(self.goal_dtype), desired_goal.astype(self.goal_dtype), {})
+        goals = achieved_goal.astype(self.goal_dtype), desired_goal.astype(self.goal_dtype)
+        return np.asarray(self.compute_reward(*goals, {}))
 
     def reward(self, achieved_goal: Tensor, desired_goal: Tensor) -> Tensor:
         """Recompute the reward [B] of achieved [B, goal] under desired goals [B, goal] (Eq. 1).

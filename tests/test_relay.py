@@ -9,6 +9,8 @@ from trained_runs import assert_same_run
 import mher_pl
 from mher_pl.errors import UserError
 from mher_pl.run.api import load
+from mher_pl.storage.checkpoint import read_checkpoint
+from mher_pl.storage.folder import checkpoint_file
 
 SHORT = {
     "data.episodes_per_epoch": 2,
@@ -84,6 +86,13 @@ def test_a_resumed_run_goes_on_exactly(build, tmp_path):
     fit(build, **parts)
     resumed = fit(build, **parts, **{"trainer.max_epochs": 2, "ckpt_path": "last"}).trainer.log_dir
     assert_same_run(Path(folder), Path(resumed))
+
+
+def test_both_count_their_batches_over_a_resume(run, build):
+    again = build("push", "algorithms/mher_relay", **SHORT)
+    again.model.load_state_dict(read_checkpoint(checkpoint_file(run.trainer.log_dir))["state_dict"])
+    counts = [(model.batches, model.guide.batches) for model in (run.model, again.model)]
+    assert counts == [(8, 2)] * 2
 
 
 @pytest.mark.parametrize("entries", [[0, 1], [0, 1, 25]])

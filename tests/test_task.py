@@ -61,6 +61,14 @@ class TestReward:
     def test_after_the_end_is_no_better_than_the_goal(self):
         assert make_task(rewards=(-3.0, -2.0)).reward_after_end == 0.0
 
+    def test_may_be_a_list(self):
+        near = make_task(
+            compute_reward=lambda achieved, desired, info: [
+                -float((a != d).any()) for a, d in zip(achieved, desired, strict=True)
+            ]
+        )
+        assert near.reward(torch.tensor([[0.0, 0.0], [1.0, 0.0]]), torch.zeros(2, 2)).tolist() == [0.0, -1.0]
+
     def test_is_of_goals_in_the_environments_own_type(self):
         def compute_reward(achieved, desired, info):
             assert achieved.dtype == desired.dtype == np.uint8

@@ -45,7 +45,8 @@ def write_kept(path: Path, curves: Curves) -> None:
     names = sorted(keys, key=lambda name: (*keys[name][:2], int(keys[name][2].removeprefix("seed_"))))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="") as file:
+        part = path.with_name(f".{path.name}.part")  # takes the table's place once it is whole
+        with part.open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(FIELDS)
             for name in names:
@@ -53,5 +54,6 @@ def write_kept(path: Path, curves: Curves) -> None:
                 for point in curves[name]:
                     place = (task, algorithm, seed.removeprefix("seed_"), point.epoch, point.env_steps)
                     writer.writerow([*place, METRIC, f"{point.success_rate:.6g}"])
+        part.replace(path)
     except OSError as error:
         raise UserError(f"--kept is {path} ({error.strerror}); allowed: a file that can be written") from None

@@ -95,7 +95,7 @@ def draw(sweep: Sweep, name: str, kept: Curves, table: Path | None) -> None:
     figure = draw_panels(sweep, curves)
     path = (sweep.out if table is None else table.parent) / f"{name}.png"
     if table is not None:
-        write_kept(table, kept | curves)
+        write_kept(table, read_kept(table) | curves)  # another sweep may have added to it meanwhile
     try:
         figure.savefig(path, dpi=150)
     except OSError as error:

@@ -13,9 +13,7 @@ from tensordict import TensorDict
 
 from mher_pl.data.source import EpisodeSource
 from mher_pl.errors import UserError
-from mher_pl.exploration import Act, Exploration
 from mher_pl.inspection import GOAL_KEYS
-from mher_pl.practice import Practice
 from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.folder import checkpoint_file
 from mher_pl.task import Task
@@ -28,18 +26,9 @@ class OfflineEpisodes(EpisodeSource):
 
     collects = False
 
-    def open(
-        self,
-        task: Task,
-        env_kwargs: dict[str, Any],
-        num_envs: int,
-        exploration: Exploration,
-        practice: Practice,
-        act: Act,
-        seed: int,
-    ) -> None:
+    def open(self, task: Task, env_kwargs: dict[str, Any], *_: Any, **__: Any) -> None:
         """Remember the task; episodes are read when they are asked for, by a run that is not resumed."""
-        self.task = task
+        self.task, self.env_kwargs = task, env_kwargs
 
     def all(self) -> TensorDict:
         """Read the episodes [N].
@@ -106,9 +95,9 @@ class StoredEpisodes(OfflineEpisodes):
         self.require("task", saved["env"], task.env)
         for size in ("observation_size", "action_size", "goal_size"):
             self.require(size, saved[size], getattr(task, size))
-        workers = checkpoint["GoalDataModule"]["workers"]
-        for worker in workers:
-            self.require("episodes' length", worker["replay"]["horizon"], task.horizon)
+        data = checkpoint["GoalDataModule"]
+        self.require("data.env_kwargs", data["env_kwargs"], self.env_kwargs)
+        workers = data["workers"]
         replays = [TensorDict(worker["replay"]["episodes"]).auto_batch_size_(1) for worker in workers]
         replays = [replay.select(*VECTORS, "length", "failed") for replay in replays]
         ends = [worker["parts"]["source"]["state"].get("ends_at_goal", False) for worker in workers]

@@ -34,6 +34,8 @@ class Relabel(Part, ABC):
         ratio: share of relabelled rows.
     """
 
+    mixes = True  # whether `Mixed` may have its goals: it takes no other rows, and all losses see them
+
     def __init__(self, ratio: float) -> None:
         require_probability("model.relabel.ratio", ratio)
         self.ratio = ratio
@@ -85,6 +87,7 @@ class Wrapper(Relabel):
     def __init__(self, relabel: Relabel) -> None:
         super().__init__(relabel.ratio)
         self.relabel = relabel
+        self.mixes = type(self).mixes and relabel.mixes
 
     def check(self, task: Task, dynamics: DynamicsModel | None = None) -> None:
         """Raise `UserError` if the other relabeller lacks something."""
@@ -144,6 +147,8 @@ class ImitationOnly(Wrapper):
     Args:
         relabel: gives the goals to imitate under.
     """
+
+    mixes = False
 
     def assign(self, batch: TensorDict, goals: Tensor) -> None:
         """Let the supervised loss alone see the goals."""

@@ -29,6 +29,8 @@ class Curriculum(Future):
         growth: eta; lambda = proximity_weight x (1 + eta)^epoch.
     """
 
+    mixes = False  # it chooses the batch's rows
+
     def __init__(self, ratio: float, share: float, proximity_weight: float, growth: float) -> None:
         super().__init__(ratio)
         require_probability("model.relabel.share", share)

@@ -21,7 +21,15 @@ class Mixed(Relabel):
         relabellers: whose goals; their ratios add up to at most 1.
     """
 
+    mixes = False
+
     def __init__(self, relabellers: list[Relabel]) -> None:
+        for relabel in relabellers:
+            if not relabel.mixes:
+                raise UserError(
+                    f"model.relabel.relabellers has {type(relabel).__name__}; allowed: relabellers that give goals "
+                    "alone, not Mixed, Curriculum, ImitationOnly or one around them"
+                )
         ratios = [relabel.ratio for relabel in relabellers]
         if not relabellers or sum(ratios) > 1.0 + 1e-9:
             raise UserError(

@@ -2,20 +2,17 @@
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import imageio.v3 as imageio
 import numpy as np
 import torch
-from tensordict import TensorDict
-from torch import Tensor
 
 from mher_pl.agent import Agent
 from mher_pl.callbacks.episode_figure import EpisodeFigure
+from mher_pl.callbacks.watched import watch
 from mher_pl.data import GoalDataModule
 from mher_pl.data.replay import EpisodeReplay
-from mher_pl.envs import make
 from mher_pl.envs.draw import Window
 from mher_pl.errors import OneLineParser, UserError, require_int
 from mher_pl.run.api import load
@@ -23,15 +20,6 @@ from mher_pl.run.check import HERE
 from mher_pl.run.messages import quiet
 from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.folder import checkpoint_file, config_of
-
-
-@dataclass(frozen=True)
-class Watched:
-    """An episode of T steps as it was seen."""
-
-    frames: list[np.ndarray]  # [T], each [height, width, 3]
-    episode: TensorDict  # as the replay stores it
-    is_success: bool
 
 
 def main(argv: list[str]) -> int:
@@ -85,67 +73,22 @@ def load_run(path: str) -> tuple[Agent, GoalDataModule]:
 def show(agent: Agent, data: GoalDataModule, episodes: int) -> Iterator[np.ndarray]:
     """Yield a picture [height, width, 3] a step: the environment, and what the method makes of the episode."""
     for number in range(episodes):
-        watched = watch(agent, data, seed=number)
+        watched = watch(agent, data.env_kwargs, number, data.task.horizon)
         replay = EpisodeReplay(data.task.horizon, data.task.horizon, data.sampler, seed=0)
         replay.add(watched.episode)
         batch = replay.last_episode(torch.Generator().manual_seed(number))
         goals = None
         if agent.relabel is not None:
+            batch["step"] = torch.arange(len(batch))  # relabellers may take a part of the rows, in their order
             relabelled = agent.relabel(batch, agent, torch.Generator().manual_seed(number))
-            goals = torch.where(relabelled["relabelled"].unsqueeze(-1), relabelled["imitation_goal"], torch.nan)
+            relabelled = relabelled[relabelled["relabelled"]]
+            goals = torch.full_like(batch["desired_goal"], torch.nan)
+            goals[relabelled["step"]] = relabelled["imitation_goal"]
         values = agent.value(batch["observation"], batch["desired_goal"], batch["action"])
         title = f"episode {number + 1}: " + ("reaches its goal" if watched.is_success else "does not end at its goal")
         figure = EpisodeFigure(title, batch["next", "achieved_goal"], batch["desired_goal"], goals, values)
         for step, frame in enumerate(watched.frames):
             yield side_by_side(frame, figure.draw(step))
-
-
-@torch.no_grad()
-def watch(agent: Agent, data: GoalDataModule, seed: int) -> Watched:
-    """Run an episode without exploration.
-
-    Raises:
-        UserError: the environment cannot be drawn on this machine.
-    """
-    task = data.task
-    try:
-        env = make(task.env, render_mode="rgb_array", **data.env_kwargs)
-        observation, _ = env.reset(seed=seed)
-        env.render()
-    except Exception as error:
-        raise UserError(
-            f"{task.env} cannot be drawn here ({type(error).__name__}: {error}); allowed: a machine with headless "
-            "rendering, for example the system package libegl1 and the variable MUJOCO_GL=egl"
-        ) from error
-    frames: list[np.ndarray] = []
-    steps: list[dict[str, Tensor]] = []
-    ended = terminated = False
-    while not ended and len(frames) < task.horizon:
-        frames.append(np.asarray(env.render()))
-        state = {key: torch.as_tensor(value, dtype=torch.float32) for key, value in observation.items()}
-        action = agent.act(state["observation"], state["desired_goal"])
-        steps.append(state | {"action": action})
-        observation, _, terminated, truncated, info = env.step(action.numpy())
-        ended = terminated or truncated
-    env.close()
-    steps.append({key: torch.as_tensor(value, dtype=torch.float32) for key, value in observation.items()})
-    success = bool(info["is_success"])
-
-    def padded(key: str, length: int) -> Tensor:
-        values = torch.stack([step[key] for step in steps if key in step][:length])
-        return torch.cat([values, values[-1:].expand(length - len(values), -1)])
-
-    episode = TensorDict(
-        {
-            "observation": padded("observation", task.horizon + 1),
-            "achieved_goal": padded("achieved_goal", task.horizon + 1),
-            "desired_goal": padded("desired_goal", task.horizon),
-            "action": padded("action", task.horizon),
-            "length": torch.tensor(len(frames)),
-            "failed": torch.tensor(terminated and not success),
-        }
-    )
-    return Watched(frames, episode, success)
 
 
 def side_by_side(*pictures: np.ndarray) -> np.ndarray:

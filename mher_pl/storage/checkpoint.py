@@ -141,8 +141,12 @@ def _flush(path: Path) -> None:
 
 
 def _require_whole(path: str | Path, setting: str) -> None:
-    """Raise `UserError` if a file is not as `save_sealed` wrote it."""
-    with FileIO(path) as file:
+    """Raise `UserError` if a file is not as `save_sealed` wrote it, or cannot be read."""
+    try:
+        opened = FileIO(path)
+    except OSError as error:
+        raise UserError(f"{setting} is {str(path)!r} ({error.strerror}); allowed: a file that can be read") from error
+    with opened as file:
         size = max(os.fstat(file.fileno()).st_size - SEAL_BYTES, 0)
         file.seek(size)
         seal = file.read()

@@ -14,7 +14,7 @@ from mher_pl.errors import UserError, require, shown
 from mher_pl.storage.settings import flatten
 
 CONFIG = "config.yaml"
-LAST = Path("checkpoints") / "last.ckpt"
+LAST, BEST = Path("checkpoints") / "last.ckpt", Path("checkpoints") / "best.ckpt"
 
 
 @dataclass(frozen=True)
@@ -141,16 +141,14 @@ def checkpoint_file(path: str | Path, setting: str = "ckpt_path", others: str = 
     Raises:
         UserError: there is none.
     """
-    named = local_path(path, "ckpt_path")
+    named = local_path(path, setting)
     file = named
     if os.path.isdir(named):  # `Path.is_dir` fails with names that are too long
         file = named / LAST
     elif named.name == "last":
         file = named.parent / LAST
     elif named.name == "best":
-        # Several only where a kill came between writing one and deleting the one before.
-        found = (named.parent / LAST.parent).glob("best-epoch=*.ckpt")
-        file = max(found, key=lambda best: int(best.stem.partition("=")[2]), default=named)
+        file = named.parent / BEST
     if not os.path.isfile(file):
         raise UserError(
             f"{setting} is {str(path)!r}, which does not exist; allowed: a checkpoint, or a run's folder RUN, RUN/best "

@@ -97,7 +97,7 @@ def offline(root: Path, source: str, *options: str, epochs: int = 2) -> int:
 
 class TestStoredEpisodes:
     def test_are_those_of_the_runs_replay(self, stored):
-        episodes = read(StoredEpisodes(str(stored)))
+        episodes = read(StoredEpisodes(str(stored)), boundary_dist=5.0)
         replay = state(stored)
         assert len(episodes) == EPISODES
         for key, value in episodes.items():
@@ -114,7 +114,7 @@ class TestStoredEpisodes:
 
         monkeypatch.setattr("mher_pl.data.offline.read_checkpoint", edited)
         source = StoredEpisodes(str(stored))
-        read(source)
+        read(source, boundary_dist=5.0)
         assert source.task.ends_at_goal == ends
 
     def test_a_run_learns_from_all_of_them_at_once_and_collects_nothing(self, stored, tmp_path, monkeypatch):
@@ -152,7 +152,9 @@ class TestStoredEpisodes:
     def test_of_another_task_are_refused(self, stored):
         with pytest.raises(UserError, match="whose task is 'mher_pl/Point2DLarge-v1'; allowed for mher_pl/Reacher-v1"):
             read(StoredEpisodes(str(stored)), "mher_pl/Reacher-v1")
-        with pytest.raises(UserError, match=r"whose episodes' length is 100; allowed for .*: 50"):
+        with pytest.raises(
+            UserError, match=r"whose data.env_kwargs is \{.*\}; allowed for .*: \{'max_episode_steps': 50"
+        ):
             read(StoredEpisodes(str(stored)), max_episode_steps=50)
 
     def test_a_path_without_a_checkpoint_is_named(self, tmp_path):

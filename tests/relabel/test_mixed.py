@@ -3,7 +3,7 @@ import torch
 from toy import generator, make_agent, make_batch
 
 from mher_pl.errors import UserError
-from mher_pl.relabel import Curriculum, Future, Mixed, ModelBased, OtherGoals
+from mher_pl.relabel import Curriculum, Future, ImitationOnly, Mixed, ModelBased, Noisy, OtherGoals
 
 MANY = 4000
 
@@ -44,11 +44,22 @@ def test_rewards_are_those_of_the_mixed_goals():
     assert torch.equal(relabelled["reward"] == 0.0, own)
 
 
-def test_candidates_of_one_relabeller_are_those_of_all():
-    relabel = Mixed([Curriculum(0.5, share=0.5, proximity_weight=1.0, growth=0.1), Future(0.5)])
-    agent = make_agent()
-    agent.trainer = None
-    assert len(relabel(make_batch(40), agent, generator())) == 20
+@pytest.mark.parametrize(
+    "relabel",
+    [
+        Curriculum(0.5, share=0.5, proximity_weight=1.0, growth=0.1),
+        ImitationOnly(Future(0.5)),
+        Mixed([Future(0.5)]),
+        Noisy(ImitationOnly(Future(0.5)), std=0.1),
+    ],
+    ids=lambda relabel: type(relabel).__name__,
+)
+def test_relabellers_that_do_more_than_give_goals_are_refused(relabel):
+    with pytest.raises(UserError) as refused:
+        Mixed([OtherGoals(0.1), relabel])
+    assert str(refused.value).startswith(
+        f"model.relabel.relabellers has {type(relabel).__name__}; allowed: relabellers"
+    )
 
 
 def test_the_model_is_walked_for_its_own_rows_alone():

@@ -57,7 +57,13 @@ def test_evaluations_return_what_they_measured(trained):
 
 @pytest.mark.parametrize(
     ("threads", "processes", "variable", "torch_threads", "others"),
-    [(None, 1, None, 1, CORES), (None, 2 * CORES, None, 1, 1), (None, 1, "1", 1, 1), (2, 1, "1", 2, 2)],
+    [
+        (None, 1, None, 1, CORES),
+        (None, 2 * CORES, None, 1, 1),
+        (None, 1, "1", 1, 1),
+        (None, 1, "3,1", 1, 3),
+        (2, 1, "1", 2, 2),
+    ],
 )
 def test_one_setting_rules_the_threads_of_networks_physics_and_linear_algebra(
     monkeypatch, threads, processes, variable, torch_threads, others
@@ -79,6 +85,14 @@ def test_one_setting_rules_the_threads_of_networks_physics_and_linear_algebra(
         limits = {library["num_threads"] for library in threadpool_info() if "/torch/" not in library["filepath"]}
         assert limits == {others}
     assert process_state() == before
+
+
+@pytest.mark.parametrize("variable", ["many", "0", "-2"])
+def test_a_variable_that_is_no_number_of_threads_is_named(monkeypatch, variable):
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    message = f"OMP_NUM_THREADS is '{variable}'; allowed: a number of threads"
+    with pytest.raises(UserError, match=message), cpu_threads(None, 1):
+        pass
 
 
 def test_a_batch_with_a_number_of_its_own_keeps_it(monkeypatch):

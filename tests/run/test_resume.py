@@ -219,7 +219,7 @@ def test_an_own_last_checkpoint_by_its_path_continues_in_its_folder(tmp_path):
 
 def test_any_other_checkpoint_begins_a_new_run_and_leaves_the_old_one_alone(tmp_path):
     assert fit(tmp_path, epochs=2) == 0
-    (best,) = run_folder(tmp_path).glob("checkpoints/best-*.ckpt")
+    best = run_folder(tmp_path) / "checkpoints" / "best.ckpt"
     before = {path: path.read_bytes() for path in run_folder(tmp_path).rglob("*") if path.is_file()}
     assert fit(tmp_path, f"--ckpt_path={best}") == 0
     assert fit(tmp_path, f"--ckpt_path={run_folder(tmp_path)}", "--seed_everything=1") == 0

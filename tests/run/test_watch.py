@@ -11,6 +11,7 @@ from trained_runs import fit, run_folder
 from mher_pl.__main__ import main
 from mher_pl.callbacks.episode_figure import EpisodeFigure
 from mher_pl.envs.draw import Window
+from mher_pl.run.watch import load_run, show
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +76,21 @@ def test_a_mistake_is_one_line(monkeypatch, capsys, options, message):
     assert main(["watch", "nowhere", *options]) == 1
     (error,) = capsys.readouterr().err.splitlines()
     assert error.startswith(f"error: {message}")
+
+
+def test_goals_of_a_method_that_learns_from_a_part_of_the_rows_stand_at_their_steps(tmp_path, monkeypatch):
+    assert fit(tmp_path, "--config=cher", "--data.env_kwargs.max_episode_steps=20", epochs=1) == 0
+    figures = []
+
+    def note(title, achieved, desired, goals, values):
+        figures.append((achieved, goals))
+        return EpisodeFigure(title, achieved, desired, goals, values)
+
+    monkeypatch.setattr("mher_pl.run.watch.EpisodeFigure", note)
+    agent, data = load_run(str(tmp_path / "Point2DLarge-v1" / "cher" / "seed_0"))
+    next(show(agent, data, episodes=1))
+    ((achieved, goals),) = figures  # [20, 2] each
+    steps = torch.nonzero(~goals[:, 0].isnan()).flatten().tolist()
+    assert 1 <= len(steps) <= 10, "CHER takes half of the rows"
+    for step in steps:
+        assert (achieved[step:] == goals[step]).all(dim=1).any(), "achieved at that step or later"

@@ -88,6 +88,15 @@ def test_a_missing_checkpoint_is_named(tmp_path, capsys):
     assert not (tmp_path / "runs" / "Point2DLarge-v1").exists()
 
 
+def test_one_that_may_not_be_read_is_named(last, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr("mher_pl.storage.checkpoint.FileIO", refuse)
+    with pytest.raises(UserError, match=r"ckpt_path is '.*' \(Permission denied\); allowed: a file that can be read"):
+        read_checkpoint(last)
+
+
 @pytest.mark.parametrize("keep", [0.0, 0.5, 0.999])
 def test_a_checkpoint_cut_short_is_refused(tmp_path, last, capsys, keep):
     content = last.read_bytes()

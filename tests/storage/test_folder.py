@@ -80,7 +80,7 @@ def test_without_any_run_there_is_no_latest(folders):
 
 def test_a_checkpoint_belongs_to_its_run_only_if_it_is_the_last_of_the_same_task_algorithm_and_seed(tmp_path, folders):
     folder = make_run(tmp_path / "moved")
-    best = folder / "checkpoints" / "best-epoch=1.ckpt"
+    best = folder / "checkpoints" / "best.ckpt"
     best.touch()
     other = make_run(tmp_path / "other", seed=2)
     assert folders.owner(folder / LAST) == folder
@@ -101,7 +101,6 @@ def test_last_and_best_are_names_of_a_runs_checkpoints(tmp_path):
     assert checkpoint_file(folder / "last") == folder / LAST
     with pytest.raises(UserError, match="run/best', which does not exist"):
         checkpoint_file(folder / "best")
-    for epoch in (9, 10):  # a kill left both
-        best = folder / "checkpoints" / f"best-epoch={epoch}.ckpt"
-        best.touch()
+    best = folder / "checkpoints" / "best.ckpt"
+    best.touch()
     assert checkpoint_file(folder / "best") == best

@@ -1,0 +1,70 @@
+"""An episode of the policy as it is seen."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from mher_pl.agent import Agent
+from mher_pl.envs import make
+from mher_pl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Watched:
+    """An episode of T steps as it was seen."""
+
+    frames: list[np.ndarray]  # [T], each [height, width, 3]
+    episode: TensorDict  # as the replay stores it
+    is_success: bool
+
+
+@torch.no_grad()
+def watch(agent: Agent, env_kwargs: dict[str, Any], seed: int, steps: int) -> Watched:
+    """Run an episode, or its first steps, without exploration.
+
+    Raises:
+        UserError: the environment cannot be drawn on this machine.
+    """
+    task = agent.task
+    try:
+        env = make(task.env, render_mode="rgb_array", **env_kwargs)
+        observation, _ = env.reset(seed=seed)
+        env.render()
+    except Exception as error:
+        raise UserError(
+            f"{task.env} cannot be drawn here ({type(error).__name__}: {error}); allowed: a machine with headless "
+            "rendering, for example the system package libegl1 and the variable MUJOCO_GL=egl"
+        ) from error
+    frames: list[np.ndarray] = []
+    states: list[dict[str, Tensor]] = []
+    ended = terminated = False
+    while not ended and len(frames) < steps:
+        frames.append(np.asarray(env.render()))
+        state = {key: torch.as_tensor(value, dtype=torch.float32) for key, value in observation.items()}
+        action = agent.act(state["observation"], state["desired_goal"])
+        states.append(state | {"action": action})
+        observation, _, terminated, truncated, info = env.step(action.numpy())
+        ended = terminated or truncated
+    env.close()
+    states.append({key: torch.as_tensor(value, dtype=torch.float32) for key, value in observation.items()})
+    success = bool(info["is_success"])
+
+    def padded(key: str, length: int) -> Tensor:
+        values = torch.stack([state[key] for state in states if key in state][:length])
+        return torch.cat([values, values[-1:].expand(length - len(values), -1)])
+
+    episode = TensorDict(
+        {
+            "observation": padded("observation", task.horizon + 1),
+            "achieved_goal": padded("achieved_goal", task.horizon + 1),
+            "desired_goal": padded("desired_goal", task.horizon),
+            "action": padded("action", task.horizon),
+            "length": torch.tensor(len(frames)),
+            "failed": torch.tensor(terminated and not success),
+        }
+    )
+    return Watched(frames, episode, success)
