@@ -260,6 +260,7 @@ def test_the_sweeps_that_come_with_the_package_name_existing_configs(monkeypatch
         "mher_robots": 3 * 5,
         "reacher_choices": 3 * 5,
         "push": 6 * 5,
+        "panda_push": 4 * 5,
         "her_mixed": 2 * 5,
         "tune_point2d": 3,
     }
