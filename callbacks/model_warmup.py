@@ -35,11 +35,14 @@ class ModelWarmup(Callback):
         require_multiple("warmup.episodes", self.episodes, data_of(trainer).num_envs)
 
     def on_train_start(self, trainer: Trainer, pl_module: Agent) -> None:
-        """Warm up."""
+        """Say what is to be learned, and warm up."""
         data = data_of(trainer)
+        data.warmed_up = True
         if len(data.replay) > 0:
             return
         collects, bar = data.source.collects, trainer.progress_bar_callback
+        if isinstance(bar, Progress):
+            bar.say(f"task: {data.task}")
         if isinstance(bar, Progress) and (self.episodes > 0 or not collects):
             episodes = f"{self.episodes} random episodes" if collects else "the stored episodes"
             model = "" if pl_module.dynamics is None else f", then {self.updates} updates of the model"

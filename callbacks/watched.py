@@ -36,8 +36,8 @@ def watch(agent: Agent, env_kwargs: dict[str, Any], seed: int, steps: int) -> Wa
         env.render()
     except Exception as error:
         raise UserError(
-            f"{task.env} cannot be drawn here ({type(error).__name__}: {error}); allowed: a machine with headless "
-            "rendering, for example the system package libegl1 and the variable MUJOCO_GL=egl"
+            f"{task.env} cannot be drawn here ({type(error).__name__}: {error}); allowed: an environment that "
+            "renders rgb_array, on a machine that can draw without a screen, such as by libegl1 and MUJOCO_GL=egl"
         ) from error
     frames: list[np.ndarray] = []
     states: list[dict[str, Tensor]] = []

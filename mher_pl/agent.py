@@ -284,9 +284,11 @@ class Agent(LightningModule, ABC):
         saved, own = checkpoint["agent"], self.task.shape()
         for name, value in own.items():
             if saved["task"][name] != value:
+                whose = "" if name == "env" else f" whose {name} is {saved['task'][name]!r}"
+                other = "" if name == "env" else f" with {value!r}"
                 raise UserError(
-                    f"ckpt_path names a checkpoint of {saved['task']['env']} whose {name} is {saved['task'][name]!r}; "
-                    f"allowed: one of {self.task.env} with {value!r}"
+                    f"ckpt_path names a checkpoint of {saved['task']['env']}{whose}; allowed: one of "
+                    f"{self.task.env}{other}"
                 )
         for worker in saved["workers"]:
             require_same_parts("model", self.parts, worker["parts"])

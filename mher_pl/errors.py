@@ -1,7 +1,7 @@
 """Errors that end a run with one line instead of a traceback."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 LARGEST = 1e9  # of a setting: what is beyond squares to infinity in 32-bit numbers before long
@@ -65,6 +65,11 @@ def one_line(message: object) -> str:
 def shown(value: object, bare: bool = False) -> str:
     """Return a setting's value as messages show it, if `bare` without quotation marks; a long one is cut."""
     return _cut("null" if value is None else str(value) if bare else repr(value), LONGEST_VALUE)
+
+
+def did_you_mean(names: Sequence[str]) -> str:
+    """Return the end of a message that suggests `names`, nothing where there are none."""
+    return f"; did you mean {' or '.join(names)}?" if names else ""
 
 
 def _cut(text: str, length: int) -> str:

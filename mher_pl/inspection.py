@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import gymnasium as gym
@@ -19,7 +20,7 @@ from mher_pl.task import RewardFunction, Task
 GOAL_KEYS = ("observation", "achieved_goal", "desired_goal")
 PROBE_STEPS = 20  # real steps on which goals are looked for in observations, at least
 PROBE_MAX_STEPS = 200  # and at most, where some entry of the goal has not moved or several observation entries match
-PROBE_RESETS = 4  # and resets, for the desired goal to change
+PROBE_RESETS = 8  # and resets, for the desired goal to change
 DIFFERENT_REWARDS = 0.01  # share of goals whose reward float32 may change; next to none do that lie near zero
 
 Array = NDArray[Any]
@@ -50,6 +51,12 @@ def inspect_task(
             rewards that are not sparse, that `step` gives otherwise or that float32 goals change, `goal_indices` do not
             give its achieved goal, or `desired_goal_indices` its desired one.
     """
+    try:
+        if ":" in env:
+            import_module(env.partition(":")[0])
+    except Exception as error:  # whatever a user's module does
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"data.env is {env!r}; allowed: the id of a Gymnasium goal environment ({reason})") from error
     try:
         env_made = make(env, **env_kwargs)
     except (gym.error.UnregisteredEnv, ModuleNotFoundError) as error:
@@ -96,6 +103,8 @@ def _read_task(name: str, env: gym.Env, goal_indices: list[int] | None, desired_
                 f"data.desired_goal_indices is null, and {unclear_shown}; allowed: the observation entry for each "
                 "entry of the desired goal, or an empty list for none"
             )
+    if desired_goal_indices is None:
+        _require_no_trace_of_goals(name, probe, shown or ())
     goal_space = observation_space["desired_goal"]
     return Task(
         env=name,
@@ -126,6 +135,12 @@ def _require_vectors(name: str, env: gym.Env) -> tuple[dict[str, spaces.Box], sp
         raise UserError(
             f"data.env is {name!r}, which is no goal environment; allowed: one whose observation is a Dict of the "
             "vectors observation, achieved_goal and desired_goal"
+        )
+    achieved, desired = (vectors[key].shape[0] for key in ("achieved_goal", "desired_goal"))
+    if achieved != desired:
+        raise UserError(
+            f"data.env is {name!r}, whose achieved_goal has {achieved} entries and desired_goal {desired}; allowed: as "
+            "many"
         )
     if not isinstance(action_space, spaces.Box) or len(action_space.shape) != 1:
         raise UserError(f"data.env is {name!r} with {action_space}; allowed: an action space that is a vector Box")
@@ -168,7 +183,7 @@ def _require_vectorised(name: str, compute_reward: RewardFunction, probe: Probe)
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError(
             f"data.env is {name!r}, whose compute_reward fails on a batch of goals ({reason}); allowed: "
-            "compute_reward(achieved [B, goal], desired [B, goal], info) -> [B]"
+            "compute_reward(achieved [B, goal], desired [B, goal], info) -> [B], where info is empty"
         ) from error
     if rewards.shape != (3,):
         raise UserError(
@@ -199,8 +214,8 @@ def require_same_rewards(
         step = int(differ.argmax())
         raise UserError(
             f"data.env is {name!r}, whose step gave the reward {given[step]:g} where its compute_reward gives "
-            f"{recomputed[step]:g} (step {step} of {where}); allowed: rewards of achieved and desired goal alone, for "
-            "a relabelled transition is rewarded by compute_reward"
+            f"{recomputed[step]:g} (step {step} of {where}); allowed: rewards of the achieved goal after a step and "
+            "the desired one before it alone, for a relabelled transition is rewarded by compute_reward"
         )
 
 
@@ -214,7 +229,14 @@ def _sparse_rewards(name: str, compute_reward: RewardFunction, probe: Probe) -> 
     """Return the rewards away from the goal and at it, read from the goals that were seen."""
     at_goal = np.unique(np.asarray(compute_reward(probe.achieved, probe.achieved, {}), dtype=float))
     rewards = np.unique(np.asarray(compute_reward(*_all_pairs(probe), {}), dtype=float))
-    if len(at_goal) > 1 or len(rewards) > 2 or rewards.max() > at_goal[0]:
+    if not np.isfinite(rewards).all():
+        raise UserError(f"data.env is {name!r}, whose compute_reward gives NaN or infinity; allowed: finite numbers")
+    if len(at_goal) == 1 and len(rewards) == 2 and rewards.max() > at_goal[0]:
+        raise UserError(
+            f"data.env is {name!r}, whose reward at the goal, {at_goal[0]:g}, is lower than the "
+            f"{rewards.max() + 0.0:g} elsewhere; allowed: one value at the goal and a lower one elsewhere"
+        )
+    if len(at_goal) > 1 or len(rewards) > 2:
         raise UserError(
             f"data.env is {name!r}, whose rewards are dense, {len(rewards)} values from {rewards.min():g} to "
             f"{rewards.max():g}; allowed: sparse ones, one value at the goal and a lower one elsewhere, such as by "
@@ -224,8 +246,8 @@ def _sparse_rewards(name: str, compute_reward: RewardFunction, probe: Probe) -> 
     away = float(rewards.min()) + 0.0
     if away == best:  # everything seen so far is within the tolerance of everything else
         raise UserError(
-            f"data.env is {name!r}, whose reward was {best:g} for all goals of {len(probe.achieved)} random states; "
-            "allowed: a task in which some states are not at the goal"
+            f"data.env is {name!r}, whose reward was {best:g} for all pairs of achieved and desired goals of "
+            f"{len(probe.achieved)} random states; allowed: one that is lower away from the goal"
         )
     return away, best
 
@@ -240,6 +262,31 @@ def _require_told_apart(name: str, compute_reward: RewardFunction, probe: Probe)
         raise UserError(
             f"data.env is {name!r}, whose goals, up to {np.abs(probe.achieved).max():g}, differ by so little that "
             "float32 numbers cannot tell them apart; allowed: goals near zero, for example measured from the middle"
+        )
+
+
+def _require_no_trace_of_goals(name: str, probe: Probe, shown: tuple[int, ...]) -> None:
+    """Raise `UserError` if observations follow the desired goal, such as the way to it, in other entries than `shown`.
+
+    Such an entry is found as c0 + c1 x achieved + c2 x desired with one entry of the goals.
+    """
+    states, one = probe.states.astype(float), np.ones(len(probe.states))
+    rounding = 1e-5 * np.ptp(states, axis=0) + 1e-6 * np.abs(states).max(axis=0)  # [obs]
+
+    def errors(*columns: Array) -> Array:
+        known = np.stack([one, *columns], axis=1).astype(float)
+        return np.abs(states - known @ np.linalg.lstsq(known, states, rcond=None)[0]).max(axis=0)  # [obs]
+
+    follow = np.zeros(states.shape[1], dtype=bool)
+    for achieved, desired in zip(probe.achieved.T, probe.desired.T, strict=True):
+        if len(np.unique(desired)) > 3:  # of fewer anything that an episode keeps is a function
+            follow |= (errors(achieved, desired) <= rounding) & (errors(achieved) > 10.0 * rounding)
+    entries = [int(entry) for entry in np.flatnonzero(follow) if entry not in shown]
+    if entries:
+        raise UserError(
+            f"data.env is {name!r}, whose observation entries {entries} follow the desired goal, as the way to it "
+            "does, and would be wrong under a relabelled one; allowed: an observation without them (model.inputs: "
+            "RelativeGoals shows the way), or data.desired_goal_indices: [] to leave them wrong"
         )
 
 

@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from mher_pl.envs import make_vec
-from mher_pl.errors import OneLineParser, UserError
+from mher_pl.errors import OneLineParser, UserError, require
 from mher_pl.evaluate import Episodes, rollout
 from mher_pl.gan import Generators
 from mher_pl.inputs import Inputs
@@ -35,7 +35,8 @@ from mher_pl.streams import Stream, stream_seeds
 from mher_pl.task import Shape
 from mher_pl.version import __version__
 
-ALONE = ".safetensors"  # ending of a file with a policy and nothing else
+PROGRAM = ".pt2"  # ending of a file with a torch.export program
+ALONE = ".safetensors"  # and of one with a policy and nothing else
 FORMAT = 1  # of these files; changes with what `Policy.description` must hold
 SHIPPED = Path(__file__).parent / "policies"  # with the package: TASK/METHOD.safetensors
 
@@ -251,10 +252,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--out",
         type=partial(local_path, setting="--out"),
-        default=Path("policy.pt2"),
-        help=f"the file to write (policy.pt2); one that ends in {ALONE} is for load_policy",
+        default=Path(f"policy{PROGRAM}"),
+        help=f"the file to write (policy{PROGRAM}); one that ends in {ALONE} is for load_policy",
     )
     options = parser.parse_args(argv)
+    require(
+        options.out.suffix in (PROGRAM, ALONE), "--out", str(options.out), f"a name that ends in {PROGRAM} or {ALONE}"
+    )
     policy = load_policy(options.checkpoint)
     try:
         options.out.parent.mkdir(parents=True, exist_ok=True)

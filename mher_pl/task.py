@@ -99,6 +99,13 @@ class Task(Shape):
         self.goal_dtype = np.dtype(goal_dtype)
         self.ends_at_goal = False  # whether an episode was seen to end because its goal was reached
 
+    def __str__(self) -> str:
+        """Return what was read off the environment, in a line."""
+        entries = ", ".join(map(str, self.goal_indices or ()))
+        goal = f"entries {entries} of the observation" if entries else "no part of the observation"
+        away, at_goal = self.rewards
+        return f"{self.env}, {self.horizon} steps an episode, goals are {goal}, reward {at_goal:g} there, else {away:g}"
+
     # The model's states
 
     @property

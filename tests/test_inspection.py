@@ -15,10 +15,18 @@ REUSES = "ignore:.*share an object"  # Gymnasium's own warning of an environment
 class TinyGoalEnv(gym.Env):
     """A goal environment of two numbers whose faults are chosen by its arguments."""
 
-    def __init__(self, hidden_goal: bool = False, reward: str = "sparse", constants: int = 0, radius: float = 0.5):
+    def __init__(
+        self,
+        hidden_goal: bool = False,
+        reward: str = "sparse",
+        constants: int = 0,
+        radius: float = 0.5,
+        goal_size: int = 2,
+    ):
         box = spaces.Box(-np.inf, np.inf, (2,))
         state = spaces.Box(-np.inf, np.inf, (2 + constants,))
-        self.observation_space = spaces.Dict(observation=state, achieved_goal=box, desired_goal=box)
+        goal = spaces.Box(-np.inf, np.inf, (goal_size,))
+        self.observation_space = spaces.Dict(observation=state, achieved_goal=box, desired_goal=goal)
         self.constants = np.zeros(constants)
         self.action_space = spaces.Box(-1.0, 1.0, (2,))
         self.hidden_goal, self.reward, self.radius = hidden_goal, reward, radius
@@ -29,6 +37,10 @@ class TinyGoalEnv(gym.Env):
             return -distance
         if self.reward == "three values":
             return -(distance > self.radius).astype(float) - (distance > 2 * self.radius)
+        if self.reward == "inverted":
+            return -(distance <= self.radius).astype(np.float32)
+        if self.reward == "nan":
+            return np.where(distance > self.radius, np.nan, 0.0)
         if self.reward == "single":
             assert achieved_goal.ndim == 1, "one goal at a time"
         return -(distance > self.radius).astype(np.float32)
@@ -38,7 +50,7 @@ class TinyGoalEnv(gym.Env):
         vectors = {
             "observation": np.append(self.state, self.constants),
             "achieved_goal": achieved,
-            "desired_goal": np.zeros(2),
+            "desired_goal": np.zeros(self.observation_space["desired_goal"].shape),
         }
         return {key: value.astype(np.float32) for key, value in vectors.items()}
 
@@ -117,6 +129,34 @@ class TestDesiredGoal:
     def test_that_never_changes_is_not_looked_for(self):
         assert inspect_task("tests/Tiny-v0", {"constants": 2}, None).desired_goal_indices == ()
 
+    @pytest.mark.parametrize(
+        ("form", "entries"),
+        [
+            (lambda at, goal: [*at, *(goal - at)], [2, 3]),
+            (lambda at, goal: [*at, at[0] - goal[0], 7.0], [2]),
+            (lambda at, goal: [*at, goal[1] / 10.0 + 1.0, goal[0]], [2, 3]),
+        ],
+        ids=["the way to it", "one entry of the way back", "in another unit, and in part"],
+    )
+    def test_in_another_form_is_refused(self, form, entries):
+        class Shown(Slide):
+            def __init__(self):
+                super().__init__()
+                four = spaces.Box(-10.0, 10.0, (4,))
+                self.observation_space = spaces.Dict(self.observation_space.spaces | {"observation": four})
+
+            def look(self):
+                return form(np.asarray(self.at), np.asarray(self.goal)), self.at, self.goal
+
+        gym.register("tests/Shown-v0", entry_point=Shown, max_episode_steps=STEPS)
+        try:
+            with pytest.raises(UserError) as refused:
+                inspect_task("tests/Shown-v0", {}, None)
+            assert f"whose observation entries {entries} follow the desired goal" in str(refused.value)
+            assert inspect_task("tests/Shown-v0", {}, None, []).desired_goal_indices == ()
+        finally:
+            gym.registry.pop("tests/Shown-v0")
+
     def test_in_several_entries_must_be_given(self):
         class Twice(Slide):
             def __init__(self):
@@ -169,8 +209,18 @@ class TestRewards:
             inspect_task("goal_tasks:Costly-v0", {}, None)
 
     def test_of_a_task_that_is_at_its_goal_everywhere_are_refused(self):
-        with pytest.raises(UserError, match=r"whose reward was 0 for all goals of \d+ random states"):
+        with pytest.raises(UserError, match=r"whose reward was 0 for all pairs of .* goals of \d+ random states"):
             inspect_task("tests/Tiny-v0", {"radius": 1e6}, None)
+
+    def test_that_are_lower_at_the_goal_are_refused(self):
+        with pytest.raises(
+            UserError, match="whose reward at the goal, -1, is lower than the 0 elsewhere; allowed: one"
+        ):
+            inspect_task("tests/Tiny-v0", {"reward": "inverted"}, None)
+
+    def test_that_are_no_numbers_are_refused(self):
+        with pytest.raises(UserError, match="whose compute_reward gives NaN or infinity; allowed: finite numbers"):
+            inspect_task("tests/Tiny-v0", {"reward": "nan"}, None)
 
     def test_that_float32_goals_would_change_are_refused(self):
         with pytest.raises(UserError, match=r"up to 5e\+06, differ by so little that float32.*goals near zero"):
@@ -227,13 +277,19 @@ class TestRequireSameRewards:
         ("tests/Tiny-v0", {"reward": "scalar"}, "compute_reward gives shape .*; allowed: a vectorised"),
         ("tests/Tiny-v0", {"reward": "single"}, "compute_reward fails on a batch of goals .*one goal at a time"),
         ("tests/TinyEndless-v0", {}, "no fixed length; allowed: max_episode_steps"),
+        ("tests/Tiny-v0", {"goal_size": 3}, "achieved_goal has 2 entries and desired_goal 3; allowed: as many"),
+        ("broken_module:Env-v0", {}, "data.env is 'broken_module:Env-v0'; allowed: the id of .*SyntaxError: '"),
         ("goal_tasks:Unbounded-v0", {}, "actions without bounds.*; allowed: a wrapper that gives them bounds"),
         ("goal_tasks:HalfBounded-v0", {}, "actions without bounds.*; allowed: a wrapper that gives them bounds"),
         ("goal_tasks:Breaks-v0", {"episode": 0, "step": 0}, "fails on its first steps .RuntimeError: the simulator"),
-        ("goal_tasks:Breaks-v0", {"episode": 3, "step": 2}, "fails on its first steps .RuntimeError: the simulator"),
+        ("goal_tasks:Breaks-v0", {"episode": 7, "step": 2}, "fails on its first steps .RuntimeError: the simulator"),
     ],
 )
-def test_what_is_no_usable_goal_environment_is_refused_in_one_line(env: str, kwargs: dict, message: str):
+def test_what_is_no_usable_goal_environment_is_refused_in_one_line(
+    tmp_path, monkeypatch, env: str, kwargs: dict, message: str
+):
+    (tmp_path / "broken_module.py").write_text("class Env(\n")
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=message) as refused:
         inspect_task(env, kwargs, None)
     assert "\n" not in str(refused.value)

@@ -43,6 +43,11 @@ class EpisodeBatches(IterableDataset):
         With several environments at a time it is their episodes, and as many times the batches. A run that was
         interrupted within an epoch goes on with the next episode of it.
         """
+        if not self.data.warmed_up:
+            raise UserError(
+                "trainer has no warm-up and likely no evaluation; allowed: the one that mher_pl.load returned, or its "
+                "callbacks in one's own"
+            )
         start, self.data.start = self.data.start, 0
         for episode in range(start, self.data.episodes_per_epoch, self.data.num_envs):
             if self.data.source.collects:
@@ -126,6 +131,7 @@ class GoalDataModule(LightningDataModule):
         self.episodes = 0  # of this worker
         self.position = 0  # episodes of the epoch so far
         self.start = 0  # episode with which the next epoch begins
+        self.warmed_up = False  # set by what fills the replay before the first epoch
         self.table: MetricsTable | None = None  # of the run, where this process writes it
 
     @property

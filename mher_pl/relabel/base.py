@@ -9,7 +9,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from mher_pl.errors import require_at_least, require_probability
+from mher_pl.errors import UserError, require_at_least, require_probability
 from mher_pl.parts import DynamicsModel, Learner, Part
 from mher_pl.task import Task
 
@@ -62,6 +62,12 @@ class Relabel(Part, ABC):
         batch["original_goal"] = batch["desired_goal"]
         batch["relabelled"] = self.choose_rows(batch, generator)  # [B]
         goals = self.goals(batch, batch["relabelled"], learner, generator)
+        if not isinstance(goals, Tensor) or goals.shape != batch["original_goal"].shape:
+            given = f"a tensor {list(goals.shape)}" if isinstance(goals, Tensor) else f"a {type(goals).__name__}"
+            raise UserError(
+                f"model.relabel is {type(self).__name__}, whose goals are {given}; allowed: a tensor "
+                f"{list(batch['original_goal'].shape)}, a goal for each row"
+            )
         self.assign(batch, torch.where(batch["relabelled"].unsqueeze(-1), goals, batch["original_goal"]))
         # The reward compares the goal with what was achieved AFTER the action (line 20).
         batch["reward"] = learner.task.reward(batch["next", "achieved_goal"], batch["desired_goal"])

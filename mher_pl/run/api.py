@@ -7,6 +7,7 @@ from lightning import Trainer
 
 from mher_pl.agent import Agent
 from mher_pl.data import GoalDataModule
+from mher_pl.errors import UserError
 from mher_pl.run.cli import MherCLI
 from mher_pl.storage.settings import as_text
 
@@ -28,6 +29,8 @@ def load(*configs: str | Path, **overrides: Any) -> Parts:
     Raises:
         UserError: a config is missing, or a setting has a value that is not allowed.
     """
+    if not configs:
+        raise UserError("load has no config; allowed: the config of a task first, such as mher_pl.load('fetch')")
     args = [word for config in configs for word in ("--config", str(config))]
     args += [f"--{key}={as_text(value)}" for key, value in overrides.items()]
     cli = MherCLI(args, run=False)

@@ -1,19 +1,24 @@
 """Arguments of `fit`, `validate` and `test`: their parser, and what stands for longer ones."""
 
-from typing import NoReturn
+from itertools import pairwise
+from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
 from mher_pl.errors import UserError
 from mher_pl.run.messages import UsageError
-from mher_pl.storage.configs import find_config
+from mher_pl.storage.configs import find_config, read_config
 from mher_pl.storage.folder import checkpoint_file, config_of
+from mher_pl.storage.settings import flatten
 
 CONFIG_FOLDERS = "", "algorithms", "loggers"  # of `configs`, where names are looked for
 
 
 class Parser(LightningArgumentParser):
-    """A parser that raises instead of printing its usage over many lines."""
+    """A parser that raises instead of printing its usage over many lines, and that takes no shortened options."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise `UsageError`."""
@@ -31,12 +36,25 @@ def expand_run(args: list[str]) -> list[str]:
 
 
 def resolve_configs(args: list[str]) -> list[str]:
-    """Return the arguments with the path of each config file in place of its name."""
-    resolved = list(args)
+    """Return the arguments with the path of each config file in place of its name.
+
+    Raises:
+        UserError: there is no such file, or it is the whole config of a task behind another, of which nothing would be
+            left.
+    """
+    resolved, paths = list(args), []
     for index, arg in enumerate(args):
         option, equals, value = arg.partition("=")
         if option == "--config" and equals:
-            resolved[index] = f"--config={find_config('--config', value, *CONFIG_FOLDERS)}"
+            paths.append(find_config("--config", value, *CONFIG_FOLDERS))
+            resolved[index] = f"--config={paths[-1]}"
         elif arg in ("--config", "-c") and index + 1 < len(args):
-            resolved[index + 1] = str(find_config("--config", args[index + 1], *CONFIG_FOLDERS))
+            paths.append(find_config("--config", args[index + 1], *CONFIG_FOLDERS))
+            resolved[index + 1] = str(paths[-1])
+    for before, path in pairwise(paths):
+        if {"data.env", "model"} <= dict(flatten(read_config("--config", path))).keys():
+            raise UserError(
+                f"--config is {str(path)!r} behind {str(before)!r}; allowed: first, for the config of a task sets all "
+                "that stands before it anew"
+            )
     return resolved

@@ -1,6 +1,7 @@
 """Checks the settings of many fits in one process, which builds each and trains none: a line of arguments each."""
 
 import json
+import os
 import sys
 import tempfile
 
@@ -15,8 +16,8 @@ HERE = ("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.num_nodes
 def main() -> None:
     """Read the arguments of a `fit` from each line of the input, a JSON list; answer each by a line, empty if good."""
     quiet()
-    answers = sys.stdout
-    sys.stdout = sys.stderr  # what an environment prints is no answer
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what an environment prints, also from C, is no answer
     with tempfile.TemporaryDirectory() as folder:
         for line in sys.stdin:
             reason = ""

@@ -10,7 +10,9 @@ from typing import Any
 
 from lightning import Trainer
 
-from mher_pl.errors import UserError, shown
+from mher_pl.errors import UserError, did_you_mean, shown
+from mher_pl.run.class_names import wrong_class
+from mher_pl.run.listing import PARTS, parts_of
 from mher_pl.storage.configs import read_config
 from mher_pl.storage.settings import flatten
 
@@ -36,21 +38,29 @@ def explain(message: str, args: Sequence[str]) -> str:
         UserError: a config file is none.
     """
     given = given_settings(args)
+    if reason := wrong_class(given, PARTS):
+        return reason
     message, _, rest = message.partition("\n  Given value type")  # what follows repeats all of the config
-    if match := re.search(UNKNOWN, message):
-        keys = [*re.findall(BAD_VALUE, message), next(group for group in match.groups() if group)]
-        key = _full_key(keys, given)
-        return f"{shown(key, bare=True)} is no setting; allowed: the keys of configs/*.yaml{_suggestion(key, given)}"
     keys = re.findall(BAD_VALUE, message)
+    if match := re.search(UNKNOWN, message):
+        name = next(group for group in match.groups() if group)
+        key = name if match[3] else _full_key([*keys, name], given)  # the third form has the key as it was typed
+        return f"{shown(key, bare=True)} is no setting; allowed: the keys of configs/*.yaml{_suggestion(key, given)}"
     if match := re.search(MISSING, message):
-        return _missing([_plain_key(name) for name in match[1].split(", ")], keys, given)
+        names = [_plain_key(name) for name in match[1].split(", ")]
+        part = r"(\w+)=Namespace\(class_path='[\w.]+', init_args=Namespace\("
+        if within := re.search(rf"{part}[^()]*{names[0]}=None", rest):
+            keys.append(within[1])
+        return _missing(names, keys, given)
     if not keys:
         return " ".join(message.split())
     reason = re.split(BAD_VALUE, message)[-1]
     got = re.search(VALUE, f"{reason}\n{rest}\n")
     value = got and got[1]
     key = _full_key(keys, given, value)
-    return f"{key} is {shown(_value(key, given, value))}; allowed: {_allowed(reason)}"
+    parts = [part.__name__ for part in parts_of(PARTS[key])] if key in PARTS else []
+    near = did_you_mean(get_close_matches(str(value).rpartition(".")[2], parts, n=1))
+    return f"{key} is {shown(_value(key, given, value))}; allowed: {_allowed(reason)}{near}"
 
 
 def explain_class(message: str, config: dict[str, Any]) -> str | None:
@@ -71,7 +81,7 @@ def given_settings(args: Sequence[str]) -> dict[str, Any]:
     for arg, following in zip(args, [*args[1:], ""], strict=True):
         option, equals, value = arg.partition("=")
         value = value if equals else following
-        if option in ("--config", "-c"):
+        if option in ("--config", "-c") and value:
             given |= flatten(read_config("--config", value))
         elif option.startswith("--") and len(option) > 2:
             given[option[2:].rstrip("+")] = value
@@ -79,13 +89,16 @@ def given_settings(args: Sequence[str]) -> dict[str, Any]:
 
 
 def _suggestion(key: str, given: dict[str, Any]) -> str:
-    """Name the setting whose last part is spelt most like that of `key`, if there is one."""
+    """Name the settings whose last part is that of `key`, or spelt most like it, if there are any."""
     known = [*(name for name in given if name != key), *(f"trainer.{name}" for name in signature(Trainer).parameters)]
+    leaf = key.split(".")[-1]
     by_leaf = {name.split(".")[-1]: name for name in reversed(known)}
-    close = get_close_matches(key, known, n=1, cutoff=0.85) or [
-        by_leaf[leaf] for leaf in get_close_matches(key.split(".")[-1], by_leaf, n=1, cutoff=0.75)
-    ]
-    return f"; did you mean {close[0]}?" if close else ""
+    close = (
+        sorted({name for name in known if name.split(".")[-1] == leaf})
+        or get_close_matches(key, known, n=1, cutoff=0.85)
+        or [by_leaf[match] for match in get_close_matches(leaf, by_leaf, n=2, cutoff=0.75)]
+    )
+    return did_you_mean(close)
 
 
 def _missing(names: list[str], keys: list[str], given: dict[str, Any]) -> str:

@@ -1,12 +1,13 @@
 """Config files, found by path or by name from any folder."""
 
+from difflib import get_close_matches
 from os.path import isfile  # `Path.is_file` fails with names that are too long
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mher_pl.errors import UserError
+from mher_pl.errors import UserError, did_you_mean
 
 SHIPPED = (Path(__file__).parent.parent / "configs").resolve()  # with the package; in a clone a link
 
@@ -33,7 +34,8 @@ def find_config(setting: str, name: str | Path, *folders: str, beside: Path | No
         if isfile(path):
             return path
     names = sorted({path.stem for folder in folders for path in named_configs(folder, *roots)})
-    raise UserError(f"{setting} is {str(name)!r}; allowed: a YAML file, or one of the names {', '.join(names)}")
+    near = did_you_mean(get_close_matches(Path(name).stem, names, n=1))
+    raise UserError(f"{setting} is {str(name)!r}; allowed: a YAML file, or one of the names {', '.join(names)}{near}")
 
 
 def named_configs(folder: str, *roots: Path) -> list[Path]:
@@ -64,8 +66,6 @@ def read_config(setting: str, path: str | Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         place = "" if mark is None else f" from line {mark.line + 1} on"
         raise UserError(f"{setting} is {str(path)!r}, no YAML{place}; allowed: a YAML file of settings") from error
-    if content is None:
-        return {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(f"{setting} is {str(path)!r}, which has no settings; allowed: lines such as `algorithm: her`")
     return content

@@ -150,9 +150,12 @@ def checkpoint_file(path: str | Path, setting: str = "ckpt_path", others: str = 
     elif named.name == "best":
         file = named.parent / BEST
     if not os.path.isfile(file):
+        within = sorted(named.glob(f"**/{LAST}"))[:1] if os.path.isdir(named) else []
+        found = f"a folder without {LAST}" if os.path.isdir(named) else "which does not exist"
         raise UserError(
-            f"{setting} is {str(path)!r}, which does not exist; allowed: a checkpoint, or a run's folder RUN, RUN/best "
-            f"or RUN/last{others and f', or {others}'}"
+            f"{setting} is {str(path)!r}, {found}; allowed: a checkpoint, or a run's folder RUN, RUN/best or RUN/last"
+            + "".join(f", such as {run.parent.parent}" for run in within)
+            + (others and f", or {others}")
         )
     return file
 

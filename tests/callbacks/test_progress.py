@@ -23,7 +23,11 @@ def test_the_bar_counts_environment_steps_to_a_true_total_and_tells_the_end(buil
 def test_a_file_gets_a_line_an_epoch(build, capsys):
     cli = build("point2d", **{"trainer.max_epochs": 2, "trainer.enable_progress_bar": True})
     cli.trainer.fit(cli.model, cli.datamodule)
-    warmup, first, second, end = capsys.readouterr().out.splitlines()
+    task, warmup, first, second, end = capsys.readouterr().out.splitlines()
+    assert task == (
+        "task: mher_pl/Point2DLarge-v1, 100 steps an episode, goals are entries 0, 1 of the observation, "
+        "reward 0 there, else -1"
+    )
     assert warmup == "warm-up: 2 random episodes, then 2 updates of the model"
     assert first.startswith("300 env steps, epoch 1, success rate ")
     assert second.startswith("400 env steps, epoch 2, success rate ")
@@ -34,7 +38,7 @@ def test_an_epoch_without_evaluation_has_no_success_rate(build, capsys):
     settings = {"trainer.max_epochs": 3, "trainer.check_val_every_n_epoch": 2, "trainer.enable_progress_bar": True}
     cli = build("point2d", **settings)
     cli.trainer.fit(cli.model, cli.datamodule)
-    lines = capsys.readouterr().out.splitlines()[1:4]
+    lines = capsys.readouterr().out.splitlines()[2:5]
     assert ["success rate" in line for line in lines] == [False, True, False]
 
 

@@ -5,7 +5,7 @@ from toy import Shift, generator, make_agent, make_batch, make_task, make_task_o
 
 from mher_pl.data.replay import EpisodeReplay
 from mher_pl.errors import UserError
-from mher_pl.relabel import Foresight, Future, ImitationOnly, Keep, Mixed, ModelBased, Noisy, RandomGoals
+from mher_pl.relabel import Foresight, Future, ImitationOnly, Keep, Mixed, ModelBased, Noisy, RandomGoals, Relabel
 from mher_pl.sampler import Uniform
 
 MANY = 4000  # rows; a share of 0.8 is off by 0.02 once in a thousand draws
@@ -26,6 +26,28 @@ RELABELLERS = {
     "foresight": Foresight(0.8, steps=5, noise=0.2, random_action_probability=0.3),
     "mixed": Mixed([Future(0.3), ModelBased(0.5, steps=5, noise=0.2)]),
 }
+
+
+@pytest.mark.parametrize(
+    ("goals", "given"),
+    [
+        (lambda achieved, rows: achieved[:, :1], "a tensor [6, 1]"),
+        (lambda achieved, rows: achieved[:4], "a tensor [4, 2]"),
+        (lambda achieved, rows: None, "a NoneType"),
+        (lambda achieved, rows: achieved.numpy(), "a ndarray"),
+    ],
+)
+def test_goals_of_another_shape_are_refused(goals, given):
+    class Own(Relabel):
+        def goals(self, batch, rows, learner, generator):
+            return goals(batch["next", "achieved_goal"], rows)
+
+    with pytest.raises(UserError) as refused:
+        Own(1.0)(make_batch(6), make_agent(), generator())
+    assert (
+        str(refused.value)
+        == f"model.relabel is Own, whose goals are {given}; allowed: a tensor [6, 2], a goal for each row"
+    )
 
 
 @pytest.mark.parametrize("relabel", RELABELLERS.values(), ids=RELABELLERS.keys())

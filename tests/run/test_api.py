@@ -6,6 +6,7 @@ import warnings
 import pytest
 import sklearn.mixture  # noqa: F401  for its OpenMP, which MEP computes with
 import torch
+from lightning import Trainer
 from threadpoolctl import threadpool_info
 
 from mher_pl.envs import make_vec
@@ -85,6 +86,19 @@ def test_one_setting_rules_the_threads_of_networks_physics_and_linear_algebra(
         limits = {library["num_threads"] for library in threadpool_info() if "/torch/" not in library["filepath"]}
         assert limits == {others}
     assert process_state() == before
+
+
+def test_a_config_is_asked_for():
+    with pytest.raises(UserError, match=r"load has no config; allowed: the config of a task first, such as"):
+        load()
+
+
+def test_a_trainer_of_ones_own_needs_the_callbacks(build, tmp_path):
+    model, data, _ = load("point2d", **SMALL, **{"trainer.default_root_dir": str(tmp_path)})
+    with pytest.raises(
+        UserError, match=r"trainer has no warm-up .*; allowed: the one that mher_pl\.load returned, or its"
+    ):
+        Trainer(max_epochs=1, logger=False, default_root_dir=tmp_path).fit(model, data)
 
 
 @pytest.mark.parametrize("variable", ["many", "0", "-2"])

@@ -112,6 +112,13 @@ def test_the_saved_config_repeats_the_run(command, tmp_path):
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
+def test_a_tasks_config_behind_another_is_refused(capsys):
+    assert main(["fit", "--config=her", "--config=point2d"]) == 1
+    assert re.fullmatch(
+        r"error: --config is '.*point2d.yaml' behind '.*her.yaml'; allowed: first, for .*\n", capsys.readouterr().err
+    )
+
+
 def test_any_goal_environment_works_by_its_id(command, tmp_path):
     push = ["--data.env=FetchPush-v4", "--data.env_kwargs={}", "--data.batches_per_episode=1"]
     code, _, err = command("fit", *push, config=str(ROOT / "configs" / "fetch.yaml"))
@@ -128,6 +135,13 @@ def test_any_goal_environment_works_by_its_id(command, tmp_path):
         ("--data.env=CartPole-v1 --data.env_kwargs={}", 1, "data.env is 'CartPole-v1'"),
         ("--data.env_kwargs.boundary_dits=3", 1, "data.env_kwargs is {'boundary_dist': 5.0, 'boundary_dits': 3}"),
         ("--data.env_kwargs.boundary_dist=-1", 1, "boundary_dist is -1"),
+        ("--batch_size=3", 2, "batch_size is no setting; .*did you mean data.batch_size or warmup.batch_size?"),
+        ("--trainer.max_epoch=3", 2, "trainer.max_epoch is no setting; .*did you mean trainer.max_epochs?"),
+        ("--model.relabel=Futur", 2, "model.relabel is 'Futur'; allowed: .*did you mean Future?"),
+        ("--model.relabel=no_such.A", 2, "model.relabel is 'no_such.A' .ModuleNotFoundError: No module named"),
+        ("--model.relabel=mher_pl.relabel.Nope", 2, "is 'mher_pl.relabel.Nope' .mher_pl.relabel has no Nope.; allowed"),
+        ("--model.relabel=mher_pl.relabel.Relabel", 2, "is 'mher_pl.relabel.Relabel' .it lacks goals.; allowed"),
+        ("--config=mher_plus --model.relabel=Future", 2, "model.relabel.ratio is missing; allowed: what its class"),
         ("--data.batchsize=3", 2, "data.batchsize is no setting; allowed: .*did you mean data.batch_size?"),
         (
             "--model.imitation_wieght=3",

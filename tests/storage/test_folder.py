@@ -92,8 +92,12 @@ def test_a_checkpoint_belongs_to_its_run_only_if_it_is_the_last_of_the_same_task
 def test_a_folder_stands_for_its_last_checkpoint(tmp_path):
     folder = make_run(tmp_path / "run")
     assert checkpoint_file(folder) == checkpoint_file(folder / LAST) == folder / LAST
-    with pytest.raises(UserError, match=r"which does not exist; allowed: .*, RUN/best or RUN/last"):
+    with pytest.raises(
+        UserError, match=r"a folder without checkpoints/last.ckpt; .*, RUN/best or RUN/last, such as .*/run"
+    ):
         checkpoint_file(tmp_path)
+    with pytest.raises(UserError, match=r"which does not exist; allowed: .*, RUN/best or RUN/last$"):
+        checkpoint_file(tmp_path / "nowhere")
 
 
 def test_last_and_best_are_names_of_a_runs_checkpoints(tmp_path):
