@@ -102,7 +102,8 @@ class Task(Shape):
     def __str__(self) -> str:
         """Return what was read off the environment, in a line."""
         entries = ", ".join(map(str, self.goal_indices or ()))
-        goal = f"entries {entries} of the observation" if entries else "no part of the observation"
+        some = "entry" if self.goal_size == 1 else "entries"
+        goal = f"{some} {entries} of the observation" if entries else "no part of the observation"
         away, at_goal = self.rewards
         return f"{self.env}, {self.horizon} steps an episode, goals are {goal}, reward {at_goal:g} there, else {away:g}"
 
