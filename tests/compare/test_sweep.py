@@ -261,6 +261,8 @@ def test_the_sweeps_that_come_with_the_package_name_existing_configs(monkeypatch
         "reacher_choices": 3 * 5,
         "push": 6 * 5,
         "panda_push": 4 * 5,
+        "pick_and_place": 2 * 5,
+        "slide": 2 * 3,
         "her_mixed": 2 * 5,
         "tune_point2d": 3,
     }
