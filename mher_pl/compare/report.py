@@ -116,10 +116,10 @@ def _group(runs: list[Run], order: list[str]) -> Groups:
     for run in sorted(runs, key=lambda run: run.ended):
         key = (run.task, run.algorithm, run.seed)
         if key in newest:
-            older = newest[key].folder
+            older, differing = newest[key], ", ".join(sorted(_differing([newest[key], run])))
             _print_error(
-                f"left out: {older} is an older run of the same task, algorithm and seed as {run.folder}; --label "
-                "tells them apart"
+                f"left out: {older.folder} is an older run of the same task, algorithm and seed as {run.folder}"
+                f"{differing and f', though they differ in {differing}'}; --label tells them apart"
             )
         newest[key] = run
 

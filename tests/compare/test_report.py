@@ -207,7 +207,11 @@ def test_of_two_runs_of_one_seed_the_newest_counts(tmp_path, capsys):
     new = write_run(tmp_path / "runs/seed_0", [0.75], start=START + 100)
     report(tmp_path / "runs", out=tmp_path)
     assert [row["success_rate"] for row in table(tmp_path / "curves.csv")] == ["0.75"]
-    assert f"left out: {old} is an older run of the same task, algorithm and seed as {new}" in capsys.readouterr().err
+    left_out = f"left out: {old} is an older run of the same task, algorithm and seed as {new}"
+    assert f"{left_out}; --label tells them apart\n" in capsys.readouterr().err
+    write_run(tmp_path / "runs/seed_0", [0.75], start=START + 100, model={"discount": 0.5})
+    report(tmp_path / "runs", out=tmp_path)
+    assert f"{left_out}, though they differ in model.discount; --label" in capsys.readouterr().err
 
 
 def test_runs_of_another_length_are_left_out_of_their_group(tmp_path, capsys):
