@@ -159,7 +159,7 @@ class TestStoredEpisodes:
 
     def test_a_path_without_a_checkpoint_is_named(self, tmp_path):
         with pytest.raises(
-            UserError, match=r"data.source.path is '.*', which does not exist; allowed: a checkpoint, or"
+            UserError, match=r"data.source.path is '.*', a folder without checkpoints/last.ckpt; allowed: a checkpoint"
         ):
             read(StoredEpisodes(str(tmp_path)))
         (tmp_path / "bad.ckpt").write_bytes(b"nothing")

@@ -1,0 +1,132 @@
+"""Reading a `Task` off a goal environment, or saying in a line why it is none."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from mher_pl.envs import make
+from mher_pl.errors import UserError
+from mher_pl.inspection.goal_entries import goal_entries, require_no_trace
+from mher_pl.inspection.probe import GOAL_KEYS, PROBE_MAX_STEPS, take_probe
+from mher_pl.inspection.rewards import require_same_rewards, require_told_apart, require_vectorised, sparse_rewards
+from mher_pl.task import RewardFunction, Task
+
+
+def inspect_task(
+    env: str,
+    env_kwargs: dict[str, Any],
+    goal_indices: list[int] | None,
+    desired_goal_indices: list[int] | None = None,
+) -> Task:
+    """Make the environment once and read its `Task` off it.
+
+    Raises:
+        UserError: `env` is unknown or no goal environment, has no fixed episode length, no vectorised `compute_reward`,
+            rewards that are not sparse, that `step` gives otherwise or that float32 goals change, `goal_indices` do not
+            give its achieved goal, or `desired_goal_indices` its desired one.
+    """
+    try:
+        if ":" in env:
+            import_module(env.partition(":")[0])
+    except Exception as error:  # whatever a user's module does
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"data.env is {env!r}; allowed: the id of a Gymnasium goal environment ({reason})") from error
+    try:
+        env_made = make(env, **env_kwargs)
+    except (gym.error.UnregisteredEnv, ModuleNotFoundError) as error:
+        raise UserError(f"data.env is {env!r}; allowed: the id of a Gymnasium goal environment ({error})") from error
+    except gym.error.Error as error:
+        raise UserError(f"data.env is {env!r} with data.env_kwargs {env_kwargs!r}: {error}") from error
+    except Exception as error:  # whatever the environment says of its arguments
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError(f"data.env_kwargs is {env_kwargs!r}; allowed: arguments of {env} ({reason})") from error
+    try:
+        with np.errstate(over="raise"):
+            return _read_task(env, env_made, goal_indices, desired_goal_indices)
+    except FloatingPointError as error:
+        raise UserError(f"data.env is {env!r} with data.env_kwargs {env_kwargs!r}: {error}; allowed: less") from error
+    finally:
+        env_made.close()
+
+
+def _read_task(name: str, env: gym.Env, goal_indices: list[int] | None, desired_goal_indices: list[int] | None) -> Task:
+    observation_space, action_space = _require_vectors(name, env)
+    horizon = env.spec.max_episode_steps if env.spec is not None else None
+    if horizon is None:
+        raise UserError(f"data.env is {name!r}, whose episodes have no fixed length; allowed: max_episode_steps set")
+    try:
+        probe = take_probe(env, min(horizon, PROBE_MAX_STEPS))
+    except FloatingPointError:  # of arguments that are too large
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError(f"data.env is {name!r}, which fails on its first steps ({reason})") from error
+    compute_reward: RewardFunction = env.get_wrapper_attr("compute_reward")
+    require_vectorised(name, compute_reward, probe)
+    require_same_rewards(name, "its first random steps", compute_reward, probe.after, probe.under, probe.rewards)
+    rewards = sparse_rewards(name, compute_reward, probe)
+    require_told_apart(name, compute_reward, probe)
+    phi, unclear = goal_entries("data.goal_indices", goal_indices, probe.states, probe.achieved)
+    shown: tuple[int, ...] | None = ()
+    if desired_goal_indices != []:
+        shown, unclear_shown = goal_entries(
+            "data.desired_goal_indices", desired_goal_indices, probe.states, probe.desired
+        )
+        if unclear_shown:
+            raise UserError(
+                f"data.desired_goal_indices is null, and {unclear_shown}; allowed: the observation entry for each "
+                "entry of the desired goal, or an empty list for none"
+            )
+    if desired_goal_indices is None:
+        require_no_trace(name, probe.states, probe.achieved, probe.desired, shown or ())
+    goal_space = observation_space["desired_goal"]
+    return Task(
+        env=name,
+        horizon=horizon,
+        observation_size=probe.states.shape[1],
+        action_size=action_space.shape[0],
+        goal_size=probe.achieved.shape[1],
+        goal_indices=phi,
+        compute_reward=compute_reward,
+        goal_box=_goal_box(goal_space),
+        rewards=rewards,
+        goal_dtype=goal_space.dtype,
+        desired_goal_indices=shown or (),
+        unclear_phi=unclear,
+    )
+
+
+def _require_vectors(name: str, env: gym.Env) -> tuple[dict[str, spaces.Box], spaces.Box]:
+    """Return the spaces of observations, by key, and of actions."""
+    space, action_space = env.observation_space, env.action_space
+    entries = space.spaces if isinstance(space, spaces.Dict) else {}
+    vectors = {
+        key: entry
+        for key, entry in entries.items()
+        if key in GOAL_KEYS and isinstance(entry, spaces.Box) and len(entry.shape) == 1
+    }
+    if len(vectors) < len(GOAL_KEYS):
+        raise UserError(
+            f"data.env is {name!r}, which is no goal environment; allowed: one whose observation is a Dict of the "
+            "vectors observation, achieved_goal and desired_goal"
+        )
+    achieved, desired = (vectors[key].shape[0] for key in ("achieved_goal", "desired_goal"))
+    if achieved != desired:
+        raise UserError(
+            f"data.env is {name!r}, whose achieved_goal has {achieved} entries and desired_goal {desired}; allowed: as "
+            "many"
+        )
+    if not isinstance(action_space, spaces.Box) or len(action_space.shape) != 1:
+        raise UserError(f"data.env is {name!r} with {action_space}; allowed: an action space that is a vector Box")
+    return vectors, action_space
+
+
+def _goal_box(space: spaces.Box) -> Tensor | None:
+    return torch.as_tensor(np.stack([space.low, space.high]), dtype=torch.float32) if space.is_bounded() else None
