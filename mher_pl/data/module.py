@@ -73,7 +73,7 @@ class GoalDataModule(LightningDataModule):
             it; null looks for them likewise, an empty list relabels none.
         num_envs: training episodes that are collected together, by as many environments.
         episodes_per_epoch: training episodes of an epoch.
-        batches_per_episode: batches learned from after each episode.
+        batches_per_episode: batches learned from after each episode; None is one for each step that it may have.
         batch_size: transitions of a batch.
         capacity: transitions that the replay holds.
         source: where episodes come from.
@@ -94,7 +94,7 @@ class GoalDataModule(LightningDataModule):
         desired_goal_indices: list[int] | None,
         num_envs: int,
         episodes_per_epoch: int,
-        batches_per_episode: int,
+        batches_per_episode: int | None,
         batch_size: int,
         capacity: int,
         source: EpisodeSource,
@@ -107,10 +107,12 @@ class GoalDataModule(LightningDataModule):
         require_int("data.num_envs", num_envs, 1)
         require_int("data.episodes_per_epoch", episodes_per_epoch, 1)
         require_multiple("data.episodes_per_epoch", episodes_per_epoch, num_envs)
-        require_int("data.batches_per_episode", batches_per_episode, 1)
         require_int("data.batch_size", batch_size, 1)
         require_int("seed_everything", seed, 0)
         self.task = inspect_task(env, env_kwargs, goal_indices, desired_goal_indices)
+        if batches_per_episode is None:
+            batches_per_episode = self.task.horizon
+        require_int("data.batches_per_episode", batches_per_episode, 1)
         if capacity < self.task.horizon:
             raise UserError(
                 f"data.capacity is {capacity}; allowed: at least one episode of {env}, {self.task.horizon} transitions"

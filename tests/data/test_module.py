@@ -54,6 +54,12 @@ def test_an_epoch_has_its_episodes_and_batches_however_many_environments_collect
     assert sum(value.nbytes for value in numbers.values()) == 10 * episode_bytes(data.task)
 
 
+def test_without_a_number_there_is_a_batch_for_each_step_that_an_episode_may_have(build):
+    run = build("point2d", "algorithms/her", **TINY | {"data.batches_per_episode": None})
+    run.trainer.fit(run.model, run.datamodule)
+    assert len(run.datamodule.replayed()) == run.datamodule.task.horizon == 12
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
