@@ -90,7 +90,7 @@ def test_wrong_inputs_are_named(run, observations):
 
 
 def test_paths_without_a_policy_are_named(tmp_path, run):
-    with pytest.raises(UserError, match="which does not exist"):
+    with pytest.raises(UserError, match="a folder without checkpoints/last.ckpt; allowed"):
         mher_pl.load_policy(tmp_path)
     torch.save({"a": 1}, tmp_path / "foreign.ckpt")
     with pytest.raises(UserError, match="no checkpoint of mher_pl"):
