@@ -103,9 +103,11 @@ class Task(Shape):
         """Return what was read off the environment, in a line."""
         entries = ", ".join(map(str, self.goal_indices or ()))
         some = "entry" if self.goal_size == 1 else "entries"
-        goal = f"{some} {entries} of the observation" if entries else "no part of the observation"
-        away, at_goal = self.rewards
-        return f"{self.env}, {self.horizon} steps an episode, goals are {goal}, reward {at_goal:g} there, else {away:g}"
+        shown = f"{some} {entries} of the observation" if entries else "no part of the observation"
+        if self.unclear_phi:
+            shown = "unclear, as several entries of the observation equal it"
+        (away, at_goal), length = self.rewards, f"{self.horizon} steps an episode"
+        return f"{self.env}, {length}, achieved goal: {shown}, reward {at_goal:g} at the goal, else {away:g}"
 
     # The model's states
 

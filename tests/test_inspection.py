@@ -135,8 +135,9 @@ class TestDesiredGoal:
             (lambda at, goal: [*at, *(goal - at)], [2, 3]),
             (lambda at, goal: [*at, at[0] - goal[0], 7.0], [2]),
             (lambda at, goal: [*at, goal[1] / 10.0 + 1.0, goal[0]], [2, 3]),
+            (lambda at, goal: [*at, goal[0] - at[1], 7.0], [2]),
         ],
-        ids=["the way to it", "one entry of the way back", "in another unit, and in part"],
+        ids=["the way to it", "one entry of the way back", "in another unit, and in part", "the way from elsewhere"],
     )
     def test_in_another_form_is_refused(self, form, entries):
         class Shown(Slide):

@@ -90,7 +90,7 @@ def test_wrong_inputs_are_named(run, observations):
 
 
 def test_paths_without_a_policy_are_named(tmp_path, run):
-    with pytest.raises(UserError, match="a folder without checkpoints/last.ckpt; allowed"):
+    with pytest.raises(UserError, match=r"a folder without checkpoints/last\.ckpt; allowed"):
         mher_pl.load_policy(tmp_path)
     torch.save({"a": 1}, tmp_path / "foreign.ckpt")
     with pytest.raises(UserError, match="no checkpoint of mher_pl"):
@@ -148,6 +148,8 @@ def test_the_exported_program_runs_without_this_package_on_any_batch(tmp_path, r
 def test_export_ends_with_one_line_after_a_mistake(tmp_path, run, capsys):
     assert main(["export", str(tmp_path / "nowhere")]) == 1
     assert "which does not exist" in capsys.readouterr().err
+    assert main(["export", str(run), "--out", str(tmp_path / "policy.onnx")]) == 1
+    assert "policy.onnx'; allowed: a name that ends in .pt2 or .safetensors" in capsys.readouterr().err
     assert main(["export", str(run), "--out", str(run / "config.yaml" / "policy.pt2")]) == 1
     errors = capsys.readouterr().err
     assert errors.startswith("error: --out is ")

@@ -98,6 +98,8 @@ class StoredEpisodes(OfflineEpisodes):
         data = checkpoint["GoalDataModule"]
         self.require("data.env_kwargs", data["env_kwargs"], self.env_kwargs)
         workers = data["workers"]
+        for worker in workers:
+            self.require("episodes' length", worker["replay"]["horizon"], task.horizon)
         replays = [TensorDict(worker["replay"]["episodes"]).auto_batch_size_(1) for worker in workers]
         replays = [replay.select(*VECTORS, "length", "failed") for replay in replays]
         ends = [worker["parts"]["source"]["state"].get("ends_at_goal", False) for worker in workers]

@@ -52,23 +52,27 @@ def goal_entries(
 def require_no_trace(name: str, states: Array, achieved: Array, desired: Array, shown: tuple[int, ...]) -> None:
     """Raise `UserError` if observations follow the desired goal, such as the way to it, in other entries than `shown`.
 
-    An entry of the states [N, obs] does if it is c0 + c1 x achieved + c2 x desired of one entry of the goals [N, goal].
+    An entry of the states [N, obs] does if it is c0 + c1 x place + c2 x desired, where desired is an entry of the
+    desired goals [N, goal], and place one of the achieved goals [N, goal] or another of the states.
     """
-    states, one = states.astype(float), np.ones(len(states))
+    states = states.astype(float)
     rounding = 1e-5 * np.ptp(states, axis=0) + 1e-6 * np.abs(states).max(axis=0)  # [obs]
 
     def errors(*columns: Array) -> Array:
-        known = np.stack([one, *columns], axis=1).astype(float)
+        known = np.stack([np.ones(len(states)), *columns], axis=1).astype(float)
         return np.abs(states - known @ np.linalg.lstsq(known, states, rcond=None)[0]).max(axis=0)  # [obs]
 
     follow = np.zeros(states.shape[1], dtype=bool)
-    for reached, asked in zip(achieved.T, desired.T, strict=True):  # [N] each
-        if len(np.unique(asked)) > 3:  # of fewer anything that an episode keeps is a function
-            follow |= (errors(reached, asked) <= rounding) & (errors(reached) > 10.0 * rounding)
+    others = np.all([errors(column) > 10.0 * rounding for column in achieved.T], axis=0)  # [obs] not the achieved goal
+    changing = [column for column in desired.T if len(np.unique(column)) > 3]  # of fewer anything is a function
+    for place in np.concatenate([achieved, states], axis=1).T if changing else ():
+        alone = others & (errors(place) > 10.0 * rounding)  # [obs] nor the place itself
+        for column in changing:
+            follow |= alone & (errors(place, column) <= rounding)
     entries = [int(entry) for entry in np.flatnonzero(follow) if entry not in shown]
     if entries:
         raise UserError(
             f"data.env is {name!r}, whose observation entries {entries} follow the desired goal, as the way to it "
-            "does, and would be wrong under a relabelled one; allowed: an observation without them (model.inputs: "
-            "RelativeGoals shows the way), or data.desired_goal_indices: [] to leave them wrong"
+            "does, and may be wrong under a relabelled one; allowed: an observation without them (model.inputs: "
+            f"RelativeGoals shows the way), or data.desired_goal_indices: {list(shown)} to leave them as they are"
         )

@@ -1,5 +1,6 @@
 """Which of several processes this one is, asked before there is a trainer."""
 
+import os
 from typing import Any
 
 from lightning.fabric.plugins.environments import (
@@ -48,15 +49,17 @@ def cluster_environment() -> ClusterEnvironment:
 def require_processes(environment: ClusterEnvironment, devices: int, nodes: int) -> None:
     """Raise `UserError` where a cluster started other processes than the trainer counts on.
 
-    Lightning asks SLURM for `--ntasks-per-node` alone; where `srun` has none, too few would train, and say nothing.
+    Lightning goes by what SLURM was asked for; where `srun` is missing, or starts fewer, too few would train, or wait.
     """
     environment.validate_settings(num_devices=devices, num_nodes=nodes)
     started = environment.world_size()
+    if isinstance(environment, SLURMEnvironment):
+        started = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))  # which `srun` sets
     if environment.creates_processes_externally and started != devices * nodes:
         raise UserError(
             f"trainer.devices is {devices} on {nodes} node{'s' * (nodes > 1)}, but the cluster started {started} "
-            f"process{'es' * (started > 1)}; allowed: as many processes as devices, such as "
-            f"srun --ntasks-per-node={devices}"
+            f"process{'es' * (started > 1)}; allowed: as many processes as devices, by "
+            f"srun --ntasks-per-node={devices} under SLURM"
         )
 
 

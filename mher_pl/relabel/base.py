@@ -61,19 +61,28 @@ class Relabel(Part, ABC):
         batch = self.candidates(batch, learner, generator).copy()
         batch["original_goal"] = batch["desired_goal"]
         batch["relabelled"] = self.choose_rows(batch, generator)  # [B]
-        goals = self.goals(batch, batch["relabelled"], learner, generator)
-        if not isinstance(goals, Tensor) or goals.shape != batch["original_goal"].shape:
-            given = f"a tensor {list(goals.shape)}" if isinstance(goals, Tensor) else f"a {type(goals).__name__}"
-            raise UserError(
-                f"model.relabel is {type(self).__name__}, whose goals are {given}; allowed: a tensor "
-                f"{list(batch['original_goal'].shape)}, a goal for each row"
-            )
+        goals = self.checked_goals(batch, batch["relabelled"], learner, generator)
         self.assign(batch, torch.where(batch["relabelled"].unsqueeze(-1), goals, batch["original_goal"]))
         # The reward compares the goal with what was achieved AFTER the action (line 20).
         batch["reward"] = learner.task.reward(batch["next", "achieved_goal"], batch["desired_goal"])
         batch["imitated"] = self.imitated(batch)
         batch["terminated"] = batch["failed"] | learner.task.ends(batch["reward"])
         return batch
+
+    def checked_goals(self, batch: TensorDict, rows: Tensor, learner: Learner, generator: torch.Generator) -> Tensor:
+        """Return `goals` [B, goal].
+
+        Raises:
+            UserError: they have another shape, or are no tensor.
+        """
+        goals, shape = self.goals(batch, rows, learner, generator), batch["desired_goal"].shape
+        if not isinstance(goals, Tensor) or goals.shape != shape:
+            given = f"a tensor {list(goals.shape)}" if isinstance(goals, Tensor) else f"a {type(goals).__name__}"
+            raise UserError(
+                f"model.relabel is {type(self).__name__}, whose goals are {given}; allowed: a tensor {list(shape)}, a "
+                "goal for each row"
+            )
+        return goals
 
     def choose_rows(self, batch: TensorDict, generator: torch.Generator) -> Tensor:
         """Choose each row [B] with probability `ratio`."""

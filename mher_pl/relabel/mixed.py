@@ -62,7 +62,7 @@ class Mixed(Relabel):
         goals = batch["desired_goal"]
         for number, relabel in enumerate(self.relabellers):
             own = batch["choice"] == number
-            goals = torch.where(own.unsqueeze(-1), relabel.goals(batch, own, learner, generator), goals)
+            goals = torch.where(own.unsqueeze(-1), relabel.checked_goals(batch, own, learner, generator), goals)
         return goals
 
     def imitated(self, batch: TensorDict) -> Tensor:

@@ -12,6 +12,7 @@ from mher_pl.storage.folder import checkpoint_file, config_of
 from mher_pl.storage.settings import flatten
 
 CONFIG_FOLDERS = "", "algorithms", "loggers"  # of `configs`, where names are looked for
+WHOLE = {"data.env", "data.capacity", "model", "warmup.episodes", "evaluation.episodes"}  # what no overlay has all of
 
 
 class Parser(LightningArgumentParser):
@@ -52,7 +53,7 @@ def resolve_configs(args: list[str]) -> list[str]:
             paths.append(find_config("--config", args[index + 1], *CONFIG_FOLDERS))
             resolved[index + 1] = str(paths[-1])
     for before, path in pairwise(paths):
-        if {"data.env", "model"} <= dict(flatten(read_config("--config", path))).keys():
+        if dict(flatten(read_config("--config", path))).keys() >= WHOLE:
             raise UserError(
                 f"--config is {str(path)!r} behind {str(before)!r}; allowed: first, for the config of a task sets all "
                 "that stands before it anew"

@@ -1,8 +1,10 @@
 """The classes that settings name by a dotted path, such as a user's own."""
 
 import inspect
+import re
 from collections.abc import Iterator
-from importlib import import_module
+from os.path import isfile
+from pydoc import ErrorDuringImport, locate
 from typing import Any
 
 from mher_pl.errors import one_line
@@ -30,19 +32,19 @@ def _class_paths(settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for inner in value if isinstance(value, list) else [value]:
             if isinstance(inner, dict):
                 yield from _class_paths({f"{key}.{name}": entry for name, entry in inner.items()})
-            elif isinstance(inner, str) and "." in inner and all(part.isidentifier() for part in inner.split(".")):
+            elif isinstance(inner, str) and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", inner) and not isfile(inner):
                 yield key, inner
 
 
 def _reason(path: str) -> str:
     """Return why there is no class to build at a dotted path, nothing if there is one."""
-    module, _, name = path.rpartition(".")
+    found: Any
     try:
-        found = getattr(import_module(module), name)
-    except AttributeError:
-        return f"{module} has no {name}"
-    except Exception as error:  # whatever a user's module does
-        return f"{type(error).__name__}: {error}"
+        found = locate(path)
+    except ErrorDuringImport as error:
+        return f"{type(error.value).__name__}: {error.value}"
+    if found is None:
+        return "not found in the folder where the command runs, nor among the installed packages"
     if inspect.isabstract(found):
         return f"it lacks {', '.join(sorted(found.__abstractmethods__))}"
     return ""

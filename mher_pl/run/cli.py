@@ -42,7 +42,12 @@ from mher_pl.run.saved_config import SaveRunConfig, own_config
 from mher_pl.run.settings_help import SECTIONS, describe
 from mher_pl.run.start import Start, find_start
 from mher_pl.run.trainer import RunTrainer
-from mher_pl.run.trainer_settings import about_setting, require_monitors, require_trainer_settings
+from mher_pl.run.trainer_settings import (
+    about_setting,
+    require_monitors,
+    require_other_names,
+    require_trainer_settings,
+)
 from mher_pl.storage.folder import RunFolders, checkpoint_file, local_path
 from mher_pl.storage.metrics import MetricsTable
 from mher_pl.storage.settings import flatten
@@ -212,6 +217,7 @@ class MherCLI(LightningCLI):
         kwargs["callbacks"] = [*as_list(config["callbacks"]), *callbacks]
         try:
             require_monitors(kwargs["callbacks"])
+            require_other_names(kwargs["callbacks"])
             trainer = cast(RunTrainer, super().instantiate_trainer(**kwargs))
         except Exception as error:
             if self.output is not None:

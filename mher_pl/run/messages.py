@@ -38,8 +38,6 @@ def explain(message: str, args: Sequence[str]) -> str:
         UserError: a config file is none.
     """
     given = given_settings(args)
-    if reason := wrong_class(given, PARTS):
-        return reason
     message, _, rest = message.partition("\n  Given value type")  # what follows repeats all of the config
     keys = re.findall(BAD_VALUE, message)
     if match := re.search(UNKNOWN, message):
@@ -52,6 +50,8 @@ def explain(message: str, args: Sequence[str]) -> str:
         if within := re.search(rf"{part}[^()]*{names[0]}=None", rest):
             keys.append(within[1])
         return _missing(names, keys, given)
+    if reason := wrong_class(given, PARTS):
+        return reason
     if not keys:
         return " ".join(message.split())
     reason = re.split(BAD_VALUE, message)[-1]

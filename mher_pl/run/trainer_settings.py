@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from mher_pl.callbacks.evaluation import METRICS
 from mher_pl.errors import UserError, require, require_int, shown
 from mher_pl.memory import require_memory
 from mher_pl.parallel.cluster import count_devices
 from mher_pl.parallel.seeds import SeedParallelStrategy
+from mher_pl.storage.folder import BEST, LAST
 
 LEAST = {  # of whole numbers; -1 is endless
     "max_epochs": -1,
@@ -65,6 +67,16 @@ def require_monitors(callbacks: Sequence[Callback]) -> None:
         name, monitor = type(callback).__name__, getattr(callback, "monitor", None)
         if isinstance(monitor, str) and monitor not in METRICS and not monitor.startswith(OTHER_METRICS):
             raise UserError(f"{name}.monitor is {shown(monitor)}; allowed: {', '.join(METRICS)}, or train/...")
+
+
+def require_other_names(callbacks: Sequence[Callback]) -> None:
+    """Raise `UserError` if a checkpoint callback of Lightning's would write the run's `best.ckpt` or `last.ckpt`."""
+    for callback in callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+            taken = callback.filename if callback.filename in (LAST.stem, BEST.stem) else None
+            require(taken is None, "ModelCheckpoint.filename", taken, "another name, or a dirpath of its own")
+            allowed = f"false, for {LAST} is there after every epoch, or a dirpath of its own"
+            require(not callback.save_last, "ModelCheckpoint.save_last", callback.save_last, allowed)
 
 
 def about_setting(error: Exception, config: Mapping[str, Any]) -> UserError | None:

@@ -150,7 +150,8 @@ def checkpoint_file(path: str | Path, setting: str = "ckpt_path", others: str = 
     elif named.name == "best":
         file = named.parent / BEST
     if not os.path.isfile(file):
-        within = sorted(named.glob(f"**/{LAST}"))[:1] if os.path.isdir(named) else []
+        depths = (f"{'*/' * depth}{LAST}" for depth in (1, 2, 3)) if os.path.isdir(named) else ()
+        within = [run for depth in depths for run in sorted(named.glob(depth))][:1]
         found = f"a folder without {LAST}" if os.path.isdir(named) else "which does not exist"
         raise UserError(
             f"{setting} is {str(path)!r}, {found}; allowed: a checkpoint, or a run's folder RUN, RUN/best or RUN/last"

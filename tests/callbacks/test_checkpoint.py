@@ -56,6 +56,20 @@ def test_checkpoints_of_a_callback_of_ones_own_outlive_a_resume(tmp_path):
     assert checkpoint_file(folder / "best") == folder / "checkpoints" / "best.ckpt"
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("filename: best", "ModelCheckpoint.filename is 'best'; allowed: another name, or a dirpath of its own"),
+        ("save_last: true", "ModelCheckpoint.save_last is True; allowed: false, for checkpoints/last.ckpt is there"),
+    ],
+)
+def test_a_callback_that_would_write_the_runs_own_files_is_refused(tmp_path, capsys, setting, message):
+    own = f"{{class_path: ModelCheckpoint, init_args: {{{setting}}}}}"
+    assert fit(tmp_path, f"--trainer.callbacks+={own}") == 1
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.rglob("seed_*"))
+
+
 def test_a_kill_between_writing_the_last_checkpoint_and_naming_it_the_best_is_mended(tmp_path):
     assert fit(tmp_path / "a", epochs=1) == 0
     folder = run_folder(tmp_path / "a") / "checkpoints"

@@ -25,8 +25,8 @@ def test_a_file_gets_a_line_an_epoch(build, capsys):
     cli.trainer.fit(cli.model, cli.datamodule)
     task, warmup, first, second, end = capsys.readouterr().out.splitlines()
     assert task == (
-        "task: mher_pl/Point2DLarge-v1, 100 steps an episode, goals are entries 0, 1 of the observation, "
-        "reward 0 there, else -1"
+        "task: mher_pl/Point2DLarge-v1, 100 steps an episode, achieved goal: entries 0, 1 of the observation, "
+        "reward 0 at the goal, else -1"
     )
     assert warmup == "warm-up: 2 random episodes, then 2 updates of the model"
     assert first.startswith("300 env steps, epoch 1, success rate ")

@@ -1,11 +1,13 @@
 import csv
+from math import nan
 from pathlib import Path
 
 import pytest
 from fake_sweeps import attempts, behave, grid_file, write
 
 from mher_pl.compare import sweep
-from mher_pl.compare.kept import read_kept
+from mher_pl.compare.kept import read_kept, write_kept
+from mher_pl.compare.runs import CurvePoint
 from mher_pl.compare.sweep_file import read_sweep
 from mher_pl.errors import UserError
 
@@ -57,6 +59,21 @@ def test_kept_runs_are_drawn_and_not_run_again(workspace, capsys):
     after = Path("kept/curves.csv").read_text()
     assert set(before.splitlines()) < set(after.splitlines())
     assert len(read_kept(Path("kept/curves.csv"))) == 9
+
+
+def test_what_another_sweep_added_to_the_kept_runs_meanwhile_stays(workspace, monkeypatch):
+    collect_curves = sweep.collect_curves
+
+    def collect(*arguments):
+        write_kept(Path("kept.csv"), {"two/mher/seed_7": [CurvePoint(1, 100, 0.5, nan)]})
+        return collect_curves(*arguments)
+
+    monkeypatch.setattr("mher_pl.compare.sweep.collect_curves", collect)
+    assert sweep.main([panels_file(), "--kept", "kept.csv"]) == 0
+    kept = read_kept(Path("kept.csv"))
+    assert len(kept) == 4
+    assert kept["two/mher/seed_7"][0].success_rate == 0.5
+    assert not list(Path().glob(".kept.csv*"))
 
 
 def test_draw_runs_nothing_and_says_how_much_is_missing(workspace, capsys):

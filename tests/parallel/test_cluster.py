@@ -2,7 +2,7 @@ import pytest
 from trained_runs import arguments, start_command
 
 from mher_pl.errors import UserError
-from mher_pl.parallel.cluster import count_devices, global_rank
+from mher_pl.parallel.cluster import cluster_environment, count_devices, global_rank, require_processes
 
 
 @pytest.mark.parametrize(("devices", "count"), [(4, 4), ("4", 4), ([0, 2], 2), ("0,2", 2), ("1,", 1)])
@@ -44,6 +44,28 @@ def test_a_cluster_that_started_too_few_processes_is_refused(tmp_path, strategy)
     assert process.returncode == 1
     assert errors.splitlines()[-1] == (
         "error: trainer.devices is 2 on 1 node, but the cluster started 1 process; allowed: as many processes as "
-        "devices, such as srun --ntasks-per-node=2"
+        "devices, by srun --ntasks-per-node=2 under SLURM"
     )
     assert not list(tmp_path.rglob("seed_*"))
+
+
+@pytest.mark.parametrize(
+    ("variables", "started"),
+    [
+        ({"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}, "1 process;"),
+        ({"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_STEP_NUM_TASKS": "4"}, "4 processes;"),
+    ],
+    ids=["without srun", "a larger step"],
+)
+def test_what_a_cluster_started_counts_and_not_what_it_was_asked_for(monkeypatch, variables, started):
+    for name, value in (variables | {"SLURM_JOB_NAME": "x"}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=f"trainer.devices is 2 on 1 node, but the cluster started {started}"):
+        require_processes(cluster_environment(), devices=2, nodes=1)
+
+
+def test_as_many_processes_as_devices_are_right(monkeypatch):
+    slurm = {"NTASKS": "4", "NTASKS_PER_NODE": "2", "STEP_NUM_TASKS": "4", "NNODES": "2", "JOB_NAME": "x"}
+    for name, value in slurm.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    require_processes(cluster_environment(), devices=2, nodes=2)

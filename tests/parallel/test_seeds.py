@@ -184,6 +184,7 @@ def test_under_torchrun_a_failing_seed_lets_the_others_finish(tmp_path):
 def test_slurm_gives_the_seeds_their_global_ranks(tmp_path):
     args = arguments(tmp_path, *SEEDS, "--seed_everything=3", "--trainer.num_nodes=2")
     slurm = {"SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "2", "SLURM_JOB_NAME": "x", "SLURM_JOB_ID": "7001"}
+    slurm["SLURM_STEP_NUM_TASKS"] = "4"  # which srun sets
     processes = [
         start_command(
             *args,

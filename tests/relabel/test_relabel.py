@@ -42,12 +42,11 @@ def test_goals_of_another_shape_are_refused(goals, given):
         def goals(self, batch, rows, learner, generator):
             return goals(batch["next", "achieved_goal"], rows)
 
-    with pytest.raises(UserError) as refused:
-        Own(1.0)(make_batch(6), make_agent(), generator())
-    assert (
-        str(refused.value)
-        == f"model.relabel is Own, whose goals are {given}; allowed: a tensor [6, 2], a goal for each row"
-    )
+    message = f"model.relabel is Own, whose goals are {given}; allowed: a tensor [6, 2], a goal for each row"
+    for relabel in (Own(1.0), Mixed([Own(1.0)])):
+        with pytest.raises(UserError) as refused:
+            relabel(make_batch(6), make_agent(), generator())
+        assert str(refused.value) == message
 
 
 @pytest.mark.parametrize("relabel", RELABELLERS.values(), ids=RELABELLERS.keys())

@@ -1,0 +1,35 @@
+"""The program that checks the settings of a sweep's cells."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+LOUD = """
+import os
+import gymnasium
+from goal_tasks import Slide
+
+os.write(1, b"what a library prints from C\\n")
+print("what Python prints")
+gymnasium.register("Loud-v0", entry_point=Slide, max_episode_steps=12)
+"""
+
+
+def test_each_fit_is_answered_by_a_line_whatever_its_environment_prints(tmp_path: Path):
+    (tmp_path / "loud.py").write_text(LOUD)
+    fits = [["--data.env=loud:Loud-v0", "--data.env_kwargs={}"], ["--data.batch_size=0"], []]
+    lines = [json.dumps(["--config", str(ROOT / "configs" / "point2d.yaml"), *fit]) for fit in fits]
+    path = os.pathsep.join(map(str, (ROOT, ROOT / "tests", tmp_path)))
+    checked = subprocess.run(
+        [sys.executable, "-m", "mher_pl.run.check"],
+        input="".join(f"{line}\n" for line in lines),
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    assert checked.stdout.splitlines() == ["", "data.batch_size is 0; allowed: an integer of at least 1", ""]
+    assert "what a library prints from C" in checked.stderr
