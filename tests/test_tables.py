@@ -207,11 +207,29 @@ def test_what_her_mixed_learns_is_that_of_the_runs():
 
 def test_what_mher_relay_learns_is_that_of_the_runs():
     kept = read_kept(RESULTS / "manipulation" / "curves.csv")
+    kept = {name: curve for name, curve in kept.items() if name.startswith("push/mher_relay/")}
     (_, *steps), *table = rows("docs/manipulation.md", "| steps | 3,500")
     assert [name for name, *_ in table] == [cell.split("/")[-1].replace("_", " ") for cell in kept]
     for (name, *cells), curve in zip(table, kept.values(), strict=True):
         rates = {f"{point.env_steps:,}": f"{point.success_rate:.2f}" for point in curve}
         assert cells == [rates[step] for step in steps], name
+
+
+def test_what_each_part_of_mher_relay_brings_is_that_of_the_runs():
+    kept = read_kept(RESULTS / "manipulation" / "curves.csv")
+    sweep = read_sweep(ROOT / "configs" / "sweeps" / "push.yaml")
+    (panel,) = sweep.panels.values()
+    (_, _, *steps, _), *table = rows("docs/manipulation.md", "| curve | seeds |")
+    found = []
+    for label, method in panel.curves.items():
+        names = ["/".join(sweep.folder(panel.task, method, seed).parts[-3:]) for seed in sweep.seeds]
+        if curves := [kept[name] for name in names if name in kept]:
+            rates = [{f"{point.env_steps:,}": point.success_rate for point in curve} for curve in curves]
+            medians = [f"{statistics.median(rate[step] for rate in rates):.2f}" for step in steps]
+            means = [statistics.mean(rate.values()) for rate in rates]
+            mean = f"{statistics.median(means):.2f} [{min(means):.2f}, {max(means):.2f}]"
+            found.append([label, str(len(curves)), *medians, mean])
+    assert table == found
 
 
 def test_how_far_the_model_of_a_manipulation_task_is_off_is_that_of_the_benchmark():
