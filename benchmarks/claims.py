@@ -29,10 +29,7 @@ TASKS = {
     "reacher": "Reacher",
 }
 # Curves from before the figures' common protocol, for what the figures have not run yet
-EARLIER = {
-    "Point2DLarge-v1 (boundary_dist=4)": ("point2d", "Point2DLarge, b = 4"),
-    "FetchReach-v4": ("fetch", "FetchReach, 15 epochs"),
-}
+EARLIER = {"FetchReach-v4": ("fetch", "FetchReach, 15 epochs")}
 FEWEST_SEEDS = 3
 NEAR = 0.1  # areas that differ by less are near each other
 LAST = 5  # evaluations whose mean is where a curve ends
@@ -149,7 +146,8 @@ def read_curves() -> list[tuple[dict[str, str], Curves]]:
     seeds: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     with (RESULTS / "methods" / "curves.csv").open() as file:
         for row in csv.DictReader(file):
-            seeds[EARLIER[row["task"]][0], row["algorithm"], row["seed"]].append(float(row["success_rate"]))
+            if row["task"] in EARLIER:
+                seeds[EARLIER[row["task"]][0], row["algorithm"], row["seed"]].append(float(row["success_rate"]))
     earlier: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
     for (task, method, _), rates in seeds.items():
         earlier[task, method].append(rates)

@@ -66,6 +66,20 @@ class TinyGoalEnv(gym.Env):
         return seen, float(reward), False, False, {"is_success": reward == 0.0}
 
 
+class Shows(Slide):
+    """Observations of four entries, made of the place and the goal."""
+
+    def __init__(self, form):
+        super().__init__()
+        four = spaces.Box(-10.0, 10.0, (4,))
+        self.observation_space = spaces.Dict(self.observation_space.spaces | {"observation": four})
+        self.form = form
+
+    def look(self):
+        return self.form(np.asarray(self.at), np.asarray(self.goal)), self.at, self.goal
+
+
+gym.register("tests/Shows-v0", entry_point=Shows, max_episode_steps=STEPS)
 gym.register("tests/Tiny-v0", entry_point=TinyGoalEnv, max_episode_steps=30)
 gym.register("tests/TinyEndless-v0", entry_point=TinyGoalEnv)
 
@@ -140,39 +154,17 @@ class TestDesiredGoal:
         ids=["the way to it", "one entry of the way back", "in another unit, and in part", "the way from elsewhere"],
     )
     def test_in_another_form_is_refused(self, form, entries):
-        class Shown(Slide):
-            def __init__(self):
-                super().__init__()
-                four = spaces.Box(-10.0, 10.0, (4,))
-                self.observation_space = spaces.Dict(self.observation_space.spaces | {"observation": four})
-
-            def look(self):
-                return form(np.asarray(self.at), np.asarray(self.goal)), self.at, self.goal
-
-        gym.register("tests/Shown-v0", entry_point=Shown, max_episode_steps=STEPS)
-        try:
-            with pytest.raises(UserError) as refused:
-                inspect_task("tests/Shown-v0", {}, None)
-            assert f"whose observation entries {entries} follow the desired goal" in str(refused.value)
-            assert inspect_task("tests/Shown-v0", {}, None, []).desired_goal_indices == ()
-        finally:
-            gym.registry.pop("tests/Shown-v0")
+        with pytest.raises(UserError) as refused:
+            inspect_task("tests/Shows-v0", {"form": form}, None)
+        assert f"whose observation entries {entries} follow the desired goal" in str(refused.value)
+        assert inspect_task("tests/Shows-v0", {"form": form}, None, []).desired_goal_indices == ()
 
     def test_in_several_entries_must_be_given(self):
-        class Twice(Slide):
-            def __init__(self):
-                super().__init__()
-                four = spaces.Box(-1.0, 1.0, (4,))
-                self.observation_space = spaces.Dict(self.observation_space.spaces | {"observation": four})
-
-            def look(self):
-                return [*self.goal, *self.goal], self.at, self.goal
-
-        gym.register("tests/Twice-v0", entry_point=Twice, max_episode_steps=STEPS)
+        twice = {"form": lambda at, goal: [*goal, *goal]}
         with pytest.raises(UserError, match=r"data.desired_goal_indices is null, and entries \[0, 2\].*empty list"):
-            inspect_task("tests/Twice-v0", {}, None)
-        assert inspect_task("tests/Twice-v0", {}, None, [2, 1]).desired_goal_indices == (2, 1)
-        assert inspect_task("tests/Twice-v0", {}, None, []).desired_goal_indices == ()
+            inspect_task("tests/Shows-v0", twice, None)
+        assert inspect_task("tests/Shows-v0", twice, None, [2, 1]).desired_goal_indices == (2, 1)
+        assert inspect_task("tests/Shows-v0", twice, None, []).desired_goal_indices == ()
 
 
 class TestRewards:

@@ -11,6 +11,9 @@ from mher_pl.errors import UserError
 
 Array = NDArray[Any]
 
+FEWEST_GOALS = 4  # that differ: of fewer any entry that an episode keeps could be a function
+CLEAR = 10.0  # times the rounding error by which an entry must differ from what it is no function of
+
 
 def _equal(one: Array, other: Array) -> bool:
     return np.allclose(one, other, rtol=1e-6, atol=1e-6)  # one may be float32 and the other float64
@@ -63,10 +66,10 @@ def require_no_trace(name: str, states: Array, achieved: Array, desired: Array, 
         return np.abs(states - known @ np.linalg.lstsq(known, states, rcond=None)[0]).max(axis=0)  # [obs]
 
     follow = np.zeros(states.shape[1], dtype=bool)
-    others = np.all([errors(column) > 10.0 * rounding for column in achieved.T], axis=0)  # [obs] not the achieved goal
-    changing = [column for column in desired.T if len(np.unique(column)) > 3]  # of fewer anything is a function
+    others = np.all([errors(column) > CLEAR * rounding for column in achieved.T], axis=0)  # [obs] not the achieved goal
+    changing = [column for column in desired.T if len(np.unique(column)) >= FEWEST_GOALS]
     for place in np.concatenate([achieved, states], axis=1).T if changing else ():
-        alone = others & (errors(place) > 10.0 * rounding)  # [obs] nor the place itself
+        alone = others & (errors(place) > CLEAR * rounding)  # [obs] nor the place itself
         for column in changing:
             follow |= alone & (errors(place, column) <= rounding)
     entries = [int(entry) for entry in np.flatnonzero(follow) if entry not in shown]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from mher_pl.errors import UserError
+from mher_pl.inspection.goal_entries import Array
 from mher_pl.inspection.probe import Probe
 from mher_pl.task import RewardFunction
 
 DIFFERENT_REWARDS = 0.01  # share of goals whose reward float32 may change; next to none do that lie near zero
-
-Array = NDArray[Any]
 
 
 def require_vectorised(name: str, compute_reward: RewardFunction, probe: Probe) -> None:
