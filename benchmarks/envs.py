@@ -1,4 +1,4 @@
-"""Environment steps per second of every task in a batch, beside the physics floor and gymnasium's own batch.
+"""Environment steps per second of all tasks but the door in a batch, beside the physics floor and gymnasium's batch.
 
 The floor is the task's own MuJoCo model stepped by `mj_step` alone on all cores, from the same states under the same
 mocap targets and controls. All are timed in turns, step by step, so that a busy machine slows all of them alike; the

@@ -23,6 +23,7 @@ from output import Report
 
 from mher_pl.evaluate import wilson_interval
 from mher_pl.policy import ALONE, SHIPPED, load_policy, save_policy
+from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.folder import checkpoint_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,7 +80,7 @@ def take_along(task: str, method: str) -> dict[str, Any]:
     return {
         f"success in {EPISODES} episodes": f"{successes / EPISODES:.3f}",
         "95 % interval": f"{low:.3f} to {high:.3f}",
-        "best epoch": int(best.stem.partition("=")[2]),
+        "best epoch": read_checkpoint(best)["epoch"] + 1,
         "command": f"`{shlex.join(arguments(task, method))}`",
     }
 

@@ -3,8 +3,9 @@
     pip install stable-baselines3 sb3-contrib
     python benchmarks/rivals.py fetch --steps 3000 --every 500
 
-The settings are those of RL Zoo for FetchReach: one update an environment step, batches of 256. Evaluated as ours are:
-whole batched episodes without exploration, from the same seeds of the same program. A run's rows are appended to
+The settings of SAC and TQC are those of RL Zoo for FetchReach, DDPG's the same with 3 x 256 units and noise of 0.2: one
+update an environment step, batches of 256. Evaluated as ours are, by the same function: whole batched episodes without
+exploration, from seeds that the run's seed and its steps decide. A run's rows are appended to
 `benchmarks/results/rivals/curves.csv`, whose columns are those of `report`.
 """
 
@@ -31,7 +32,7 @@ from mher_pl.task import Task
 
 CURVES = Path(__file__).resolve().parent / "results" / "rivals" / "curves.csv"
 SHARED = {"batch_size": 256, "gamma": 0.95, "learning_rate": 1e-3, "learning_starts": 1000}
-ALGORITHMS: dict[str, tuple[Any, dict[str, Any]]] = {  # RL Zoo, FetchReach
+ALGORITHMS: dict[str, tuple[Any, dict[str, Any]]] = {
     "ddpg": (DDPG, {"policy_kwargs": {"net_arch": [256, 256, 256]}}),
     "sac": (SAC, {"ent_coef": "auto", "policy_kwargs": {"net_arch": [64, 64]}}),
     "tqc": (TQC, {"ent_coef": "auto", "policy_kwargs": {"net_arch": [64, 64], "n_critics": 1}}),

@@ -95,16 +95,18 @@ def find_cases(sides: list[Side]) -> list[Case]:
     parallel = ("--trainer.strategy=seed_parallel", "--trainer.devices=2", "--trainer.max_epochs=3")
     begin, go_on = ("--trainer.max_epochs=2",), ("--trainer.max_epochs=3", "--ckpt_path=last")
     return [
-        *(Case(name, f"{name} on point2d", (TASK, path), sessions(name)) for name, path in overlays),
+        *(overlay_case(name, path) for name, path in overlays),
         *(Case(name, name, (path,)) for name, path in tasks),
         Case("seed_parallel", "seed_parallel on point2d", (TASK,), (parallel,)),
         Case("resume", "resume on point2d", (TASK,), (begin, go_on)),
     ]
 
 
-def sessions(overlay: str) -> tuple[tuple[str, ...], ...]:
-    """Return the settings of each start of an overlay's run."""
-    return (LITTLE_PLANNING if overlay.startswith("plangan") else SESSION,)
+def overlay_case(name: str, path: str) -> Case:
+    """Return an overlay's case, on the first task that it is made for."""
+    task = Path("configs/push.yaml" if name == "mher_relay" else TASK)
+    settings = LITTLE_PLANNING if name.startswith("plangan") else SESSION
+    return Case(name, f"{name} on {task.stem}", (str(task), path), (settings,))
 
 
 def common_files(sides: list[Side], pattern: str) -> dict[str, str]:

@@ -37,7 +37,7 @@ class Progress(ProgressBar):
             print(text, flush=True)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Agent, batch: Any, batch_idx: int) -> None:
-        """Open the bar at the first episode, when the warm-up's steps are known; its total is then exact."""
+        """Open the bar at the first episode, when the warm-up's steps are known; its total is of whole episodes."""
         if self._bar is not None:
             return
         self._trained = True

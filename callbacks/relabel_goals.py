@@ -51,8 +51,8 @@ class RelabelGoalLogger(Callback):
 
 def mean_distance(batches: list[TensorDict]) -> Tensor:
     """Return the mean distance [] between original and relabelled goals, over the rows and then over the batches."""
-    goals, original, relabelled = (
-        torch.stack([batch[key] for batch in batches]) for key in ("imitation_goal", "original_goal", "relabelled")
-    )  # [K, B, goal], [K, B, goal], [K, B]
-    distance = torch.linalg.vector_norm(goals - original, dim=-1) * relabelled  # [K, B]
-    return (distance.sum(dim=-1) / relabelled.sum(dim=-1).clamp_min(1)).mean()
+    means = []
+    for batch in batches:  # a relabeller may leave rows out, of one batch more than of another
+        distance = torch.linalg.vector_norm(batch["imitation_goal"] - batch["original_goal"], dim=-1)  # [B]
+        means.append((distance * batch["relabelled"]).sum() / batch["relabelled"].sum().clamp_min(1))
+    return torch.stack(means).mean()

@@ -25,6 +25,10 @@ class Timing(Callback):
         """Start the clock."""
         self._start = self._last = self._epoch_start = perf_counter()
 
+    def on_train_start(self, trainer: Trainer, pl_module: Agent) -> None:
+        """Leave out of the first epoch what came before it, such as the warm-up."""
+        self._epoch_start = perf_counter()
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Agent) -> None:
         """Begin the first lap of an epoch."""
         self._lap(None)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mher_pl.agent import Agent
 from mher_pl.envs import make
+from mher_pl.envs.goal import GOAL_KEYS
 from mher_pl.errors import UserError
 
 
@@ -20,6 +21,11 @@ class Watched:
     frames: list[np.ndarray]  # [T], each [height, width, 3]
     episode: TensorDict  # as the replay stores it
     is_success: bool
+
+
+def as_tensors(observation: dict[str, Any]) -> dict[str, Tensor]:
+    """Return copies of the goal vectors: some environments reuse their arrays."""
+    return {key: torch.from_numpy(np.array(observation[key], dtype=np.float32)) for key in GOAL_KEYS}
 
 
 @torch.no_grad()
@@ -43,14 +49,14 @@ def watch(agent: Agent, env_kwargs: dict[str, Any], seed: int, steps: int) -> Wa
     states: list[dict[str, Tensor]] = []
     ended = terminated = False
     while not ended and len(frames) < steps:
-        frames.append(np.asarray(env.render()))
-        state = {key: torch.as_tensor(value, dtype=torch.float32) for key, value in observation.items()}
+        frames.append(np.array(env.render()))
+        state = as_tensors(observation)
         action = agent.act(state["observation"], state["desired_goal"])
         states.append(state | {"action": action})
         observation, _, terminated, truncated, info = env.step(action.numpy())
         ended = terminated or truncated
     env.close()
-    states.append({key: torch.as_tensor(value, dtype=torch.float32) for key, value in observation.items()})
+    states.append(as_tensors(observation))
     success = bool(info["is_success"])
 
     def padded(key: str, length: int) -> Tensor:

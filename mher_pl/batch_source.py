@@ -34,8 +34,8 @@ class Replayed(BatchSource):
 class ModelRollouts(BatchSource):
     """MBPO: train on virtual transitions alone (Appendix D.3).
 
-    From each replayed state the current actor, with exploration noise, goes some steps through the dynamics model under
-    the batch's goal. All steps enter a buffer, the oldest leaving when it is full, and the batch is drawn from it.
+    From each replayed state the policy that acts, with exploration noise, goes some steps through the dynamics model
+    under the batch's goal. All steps enter a buffer, the oldest leaving when it is full; the batch is drawn from it.
 
     Args:
         steps: length n of the virtual paths.

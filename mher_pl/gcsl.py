@@ -57,8 +57,9 @@ class GCSL(Agent):
         return {"relabelled": relabelled}
 
     def imitation_loss(self, batch: TensorDict) -> Tensor:
-        """Mean squared error between the actor's and the replayed actions."""
+        """Mean squared error between the actor's and the replayed actions, of the rows to imitate."""
         action = self.actor(self.inputs(batch["observation"], batch["imitation_goal"]))
-        loss = (action - batch["action"]).square().mean()
+        error = (action - batch["action"]).square().mean(dim=-1)  # [B]
+        loss = (error * batch["imitated"]).sum() / batch["imitated"].sum().clamp_min(1)
         self.track({"train/imitation_loss": loss})
         return loss

@@ -187,6 +187,8 @@ class MHER(Agent):
         targets: list[Tensor] = [*self.actor_target.parameters(), *self.critic_target.parameters()]
         # Private, and what torch's own optimisers use: one call for all, where one for each takes as long as a layer.
         torch._foreach_lerp_(targets, trained, 1.0 - self.polyak)
+        for target, own in zip(self.critic_target.buffers(), self.critic.buffers(), strict=True):
+            target.copy_(own)  # statistics that a critic may have
 
     @torch.inference_mode()
     def target_act(self, observation: Tensor, goal: Tensor) -> Tensor:

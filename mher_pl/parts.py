@@ -35,7 +35,10 @@ class Part:
             return
         name = type(self).__name__
         if dynamics is None:
-            raise UserError(f"model.dynamics is null; allowed: a dynamics model, for {name} makes virtual paths")
+            raise UserError(
+                f"model.dynamics is null; allowed: a dynamics model, for {name} makes virtual paths, or another part "
+                "where the agent has none"
+            )
         task.require_phi(f"model's {name}")
 
     def worker_state(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from mher_pl.envs import make_vec
-from mher_pl.errors import OneLineParser, UserError, require
+from mher_pl.errors import OneLineParser, UserError, require, require_int
 from mher_pl.evaluate import Episodes, rollout
 from mher_pl.gan import Generators
 from mher_pl.inputs import Inputs
@@ -146,8 +146,9 @@ class Policy:
         """Run whole episodes of its task, the same that `test` runs in a run of this seed.
 
         Raises:
-            UserError: the environment cannot be made.
+            UserError: there is no episode to run, or the environment cannot be made.
         """
+        require_int("episodes", episodes, 1)
         shape = Shape(**self.description["task"])
         indices = None if shape.goal_indices is None else list(shape.goal_indices)
         task = inspect_task(self.env, self.env_kwargs, indices, list(shape.desired_goal_indices))

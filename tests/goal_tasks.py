@@ -300,6 +300,18 @@ class Torn(Slide):
         return (observation * np.nan if self.number >= 2 and self.steps >= 3 else observation), achieved, goal
 
 
+class Extra(Slide):
+    """Shows an entry beside the three that is no array, such as the sensors of a robot."""
+
+    def __init__(self, **settings):
+        super().__init__(ends=True, **settings)
+        sensors = spaces.Dict(touch=spaces.Box(0.0, 1.0, (2,)))
+        self.observation_space = spaces.Dict({**self.observation_space.spaces, "sensors": sensors})
+
+    def _seen(self):
+        return super()._seen() | {"sensors": {"touch": np.zeros(2, dtype=np.float32)}}
+
+
 class Double(Slide):
     """Rewards what it knows in float64 and shows it in float32: at the very edge of the goal the two differ."""
 
@@ -341,6 +353,7 @@ TASKS = {
     "Breaks": (Breaks, {}),
     "Torn": (Torn, {}),
     "Double": (Double, {}),
+    "Extra": (Extra, {}),
 }
 for _name, (_entry_point, _kwargs) in TASKS.items():
     gym.register(f"{_name}-v0", entry_point=_entry_point, max_episode_steps=STEPS, kwargs=_kwargs)

@@ -5,7 +5,7 @@ from toy import Record, generator, make_batch, make_task
 from mher_pl.errors import UserError
 from mher_pl.gcsl import GCSL
 from mher_pl.inputs import Inputs
-from mher_pl.relabel import Future, ImitationOnly, ModelBased
+from mher_pl.relabel import Future, ImitationOnly, Mixed, ModelBased, OtherGoals
 
 
 def make_gcsl(relabel=None) -> GCSL:
@@ -42,6 +42,17 @@ def test_the_loss_is_the_squared_error_to_replayed_actions_under_hindsight_goals
     action = agent.act(batch["observation"], batch["hindsight_goal"])
     expected = sum(((a - b) ** 2).mean() for a, b in zip(action, batch["action"], strict=True)) / 20
     assert agent.imitation_loss(relabelled).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_what_a_relabeller_has_not_imitated_is_not():
+    batch = make_batch(20, scale=1e-3)
+    agent = make_gcsl(OtherGoals(1.0))
+    assert agent.imitation_loss(agent.relabel(batch, agent, generator())) == 0.0
+    half = Mixed([Future(0.5), OtherGoals(0.5)])
+    relabelled = half(batch, agent, generator())
+    own = relabelled[relabelled["imitated"]]
+    assert 0 < len(own) < 20
+    assert agent.imitation_loss(relabelled).item() == pytest.approx(agent.imitation_loss(own).item(), rel=1e-5)
 
 
 def test_every_transition_is_relabelled(build):

@@ -88,6 +88,7 @@ def reached_by_hand(batch, radius: float) -> torch.Tensor:
         ("PlusMinus", 0.3, "her"),
         ("OneZero", 0.3, "mher"),
         ("Reuses", 0.3, "her"),
+        ("Extra", 0.3, "her"),
     ],
 )
 def test_a_task_trains_on_its_own_reward_and_is_evaluated(build, env: str, radius: float, method: str):

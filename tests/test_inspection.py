@@ -267,6 +267,7 @@ class TestRequireSameRewards:
         ("Pendulum-v1", {}, "data.env is 'Pendulum-v1'.*not a goal environment"),
         ("tests/Tiny-v0", {"size": 3}, "data.env_kwargs is .*'size': 3.*; allowed: arguments of tests/Tiny-v0"),
         ("tests/Tiny-v0", {"max_episode_steps": 0}, "max_episode_steps is 0; allowed: an integer of at least 1"),
+        ("tests/Tiny-v0", {"render_mode": "human"}, "data.env_kwargs is .*; allowed: no render_mode"),
         ("tests/Tiny-v0", {"reward": "scalar"}, "compute_reward gives shape .*; allowed: a vectorised"),
         ("tests/Tiny-v0", {"reward": "single"}, "compute_reward fails on a batch of goals .*one goal at a time"),
         ("tests/TinyEndless-v0", {}, "no fixed length; allowed: max_episode_steps"),

@@ -124,6 +124,14 @@ class TestTargets:
         for old, new in zip(before.parameters(), agent.critic_target.parameters(), strict=True):
             assert torch.allclose(new, old + 0.25)
 
+    def test_statistics_of_a_critic_are_its_targets_too(self):
+        agent = make_agent()
+        for critic in (agent.critic, agent.critic_target):
+            critic.register_buffer("scale", torch.zeros(1))
+        agent.critic.scale.fill_(3.0)
+        agent.update_targets()
+        assert agent.critic_target.scale.item() == 3.0
+
     def test_are_updated_once_an_episode(self, build):
         def target(agent):
             return torch.cat([parameter.flatten() for parameter in agent.critic_target.parameters()]).clone()

@@ -89,6 +89,11 @@ def test_wrong_inputs_are_named(run, observations):
         policy({"desired_goal": np.zeros(2)})
 
 
+def test_an_evaluation_of_no_episodes_is_refused(run):
+    with pytest.raises(UserError, match="episodes is 0; allowed: an integer of at least 1"):
+        mher_pl.load_policy(run).evaluate(0)
+
+
 def test_paths_without_a_policy_are_named(tmp_path, run):
     with pytest.raises(UserError, match=r"a folder without checkpoints/last\.ckpt; allowed"):
         mher_pl.load_policy(tmp_path)

@@ -18,9 +18,10 @@ from torchrl.envs import EnvBase
 from mher_pl.data.source import EpisodeSource
 from mher_pl.envs import make_vec
 from mher_pl.envs.episodes import WholeEpisodes
+from mher_pl.envs.goal import GOAL_KEYS
 from mher_pl.errors import EnvironmentFailed, NonFiniteError
 from mher_pl.exploration import Act, Exploration
-from mher_pl.inspection import GOAL_KEYS, require_same_rewards
+from mher_pl.inspection import require_same_rewards
 from mher_pl.practice import Practice
 from mher_pl.streams import Stream, go_on, stream_generator, stream_seed
 from mher_pl.task import Task

@@ -119,7 +119,7 @@ class GoalDataModule(LightningDataModule):
             )
         require_memory("data.capacity", capacity, capacity // self.task.horizon * episode_bytes(self.task))
         require_memory("data.num_envs", num_envs, (num_envs - 1) * ENVIRONMENT_BYTES)
-        batch_bytes = batch_size * (episode_bytes(self.task) // self.task.horizon)
+        batch_bytes = batch_size * transition_bytes(self.task)
         require_memory("data.batch_size", batch_size, batch_bytes * batches_per_episode * num_envs)
         self.env_kwargs, self.num_envs = env_kwargs, num_envs
         self.episodes_per_epoch, self.batches_per_episode = episodes_per_epoch, batches_per_episode
@@ -273,6 +273,11 @@ def episode_bytes(task: Task) -> int:
     """Return the bytes of an episode in the replay, 32-bit numbers for the most part."""
     states, steps = task.observation_size + task.goal_size, task.goal_size + task.action_size
     return 4 * ((task.horizon + 1) * states + task.horizon * steps)
+
+
+def transition_bytes(task: Task) -> int:
+    """Return the bytes of a replayed transition: the states before, after and later on, the goals, the action."""
+    return 4 * (3 * (task.observation_size + task.goal_size) + task.goal_size + task.action_size)
 
 
 def without_padding(episode: TensorDict) -> TensorDict:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tensordict import TensorDict
 
 from mher_pl.data.source import EpisodeSource
+from mher_pl.envs.goal import GOAL_KEYS
 from mher_pl.errors import UserError
-from mher_pl.inspection import GOAL_KEYS
 from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.folder import checkpoint_file
 from mher_pl.task import Task

@@ -144,8 +144,18 @@ class EpisodeReplay:
         Raises:
             UserError: the capacity or the episodes' length was another.
         """
-        for setting, own in (("capacity", self.capacity), ("horizon", self.horizon)):
-            require(own == state[setting], f"data.{setting}", own, f"{state[setting]}, as in the checkpoint")
+        require(
+            self.capacity == state["capacity"],
+            "data.capacity",
+            self.capacity,
+            f"{state['capacity']}, as in the checkpoint",
+        )
+        require(
+            self.horizon == state["horizon"],
+            "max_episode_steps in data.env_kwargs",
+            self.horizon,
+            f"{state['horizon']}, as in the checkpoint",
+        )
         episodes = state["episodes"]
         if episodes:
             self.buffer.extend(TensorDict(episodes, batch_size=[len(episodes["action"])]))

@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
-from mher_pl.envs.goal import Batch
+from mher_pl.envs.goal import GOAL_KEYS, Batch
 
 
 class WholeEpisodes(VectorWrapper):
@@ -14,7 +14,7 @@ class WholeEpisodes(VectorWrapper):
 
     From its end on a copy shows its last observation and keeps its `is_success`, with rewards of 0. `ended` [N] says
     which ones have ended, `lengths` [N] after how many steps and `terminated` [N] which ended by termination; `steps`,
-    `observation` and `is_success` are those of the last step.
+    `observation` and `is_success` are those of the last step. Of observations it shows the three goal vectors alone.
     """
 
     def __init__(self, env: VectorEnv) -> None:
@@ -35,12 +35,14 @@ class WholeEpisodes(VectorWrapper):
     ) -> tuple[Batch, dict[str, Any]]:
         """Begin a new episode in every copy."""
         self._start()
-        self.observation, info = self.env.reset(seed=cast(Any, seed), options=options)
+        observation, info = self.env.reset(seed=cast(Any, seed), options=options)
+        self.observation = {key: observation[key] for key in GOAL_KEYS}
         return self.observation, info
 
     def step(self, actions: Any) -> tuple[Batch, Any, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Step the copies that have not ended."""
-        observation, rewards, terminations, truncations, info = self.env.step(actions)
+        shown, rewards, terminations, truncations, info = self.env.step(actions)
+        observation = {key: shown[key] for key in GOAL_KEYS}
         success = np.asarray(info["is_success"], dtype=bool)
         over, ended = terminations | truncations, self.ended
         self.steps += 1

@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
+GOAL_KEYS = ("observation", "achieved_goal", "desired_goal")
 Array = NDArray[np.float64]
 Batch = dict[str, Array]  # observation [N, obs], achieved_goal [N, goal], desired_goal [N, goal]
 

@@ -5,7 +5,6 @@ import copy
 import importlib
 import io
 import logging
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,7 @@ from gymnasium.wrappers import RescaleAction, TransformAction
 from numpy.typing import NDArray
 
 from mher_pl.envs.draw import prefer_offscreen_gl
+from mher_pl.envs.goal import GOAL_KEYS
 
 log = logging.getLogger(__name__)
 
@@ -58,14 +58,12 @@ def make(id: str, **kwargs: Any) -> gymnasium.Env:
     of gymnasium-robotics come in a quicker form with the same numbers.
     """
     spec = _spec(id)
-    if spec.id in EPISODE_STEPS_OF_OTHERS:
-        kwargs.setdefault("max_episode_steps", EPISODE_STEPS_OF_OTHERS[spec.id])
+    _take_steps(spec, kwargs)
     if spec.id in FETCH_TASKS:
         spec.kwargs["id"] = spec.id
         spec.entry_point = "mher_pl.envs.fetch:FetchEnv"
     if kwargs.get("render_mode") == "rgb_array":
         prefer_offscreen_gl()
-    _check_steps(kwargs.get("max_episode_steps"))
     env = gymnasium.make(spec, **kwargs)
     _check_goal_spaces(spec.id, env)
     if spec.id in TASKS or spec.id in FETCH_TASKS:
@@ -81,17 +79,15 @@ def make_vec(id: str, num_envs: int = 1, processes: bool = False, **kwargs: Any)
     """
     if not _is_int(num_envs) or num_envs < 1:
         raise error.Error(f"num_envs is {num_envs!r}; allowed: an integer of at least 1")
-    spec = _spec(id)
-    _check_steps(kwargs.get("max_episode_steps"))
+    spec, single = _spec(id), partial(make, id, **kwargs)
+    _take_steps(spec, kwargs)
     if spec.id in TASKS:
         kwargs.pop("disable_env_checker", None)  # Gymnasium checks single environments alone
         return gymnasium.make_vec(spec, num_envs=num_envs, vectorization_mode="vector_entry_point", **kwargs)
     if spec.id in FETCH_TASKS:
         from mher_pl.envs.fetch import FetchVectorEnv  # loads MuJoCo
 
-        kwargs.setdefault("max_episode_steps", EPISODE_STEPS_OF_OTHERS.get(spec.id, spec.max_episode_steps))
-        return FetchVectorEnv(spec.id, num_envs=num_envs, **kwargs)
-    single: Callable[[], gymnasium.Env] = partial(make, id, **kwargs)
+        return FetchVectorEnv(spec.id, num_envs=num_envs, max_episode_steps=spec.max_episode_steps, **kwargs)
     if processes:
         return AsyncVectorEnv([single] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
     if num_envs > 1 and spec.id not in _slow_path_logged:
@@ -149,9 +145,14 @@ def _with_unit_actions(id: str, env: gymnasium.Env) -> gymnasium.Env:
     return TransformAction(env, to_integers, spaces.Box(-1.0, 1.0, space.shape, np.float32))
 
 
-def _check_steps(max_episode_steps: Any) -> None:
-    if max_episode_steps is not None and (not _is_int(max_episode_steps) or max_episode_steps < 1):
-        raise error.Error(f"max_episode_steps is {max_episode_steps!r}; allowed: an integer of at least 1")
+def _take_steps(spec: EnvSpec, kwargs: dict[str, Any]) -> None:
+    """Move the episode length from the arguments into the specification; null is the task's own."""
+    steps = kwargs.pop("max_episode_steps", None)
+    if steps is None:
+        steps = EPISODE_STEPS_OF_OTHERS.get(spec.id, spec.max_episode_steps)
+    elif not _is_int(steps) or steps < 1:
+        raise error.Error(f"max_episode_steps is {steps!r}; allowed: an integer of at least 1")
+    spec.max_episode_steps = steps
 
 
 def _is_int(value: Any) -> bool:
@@ -159,7 +160,11 @@ def _is_int(value: Any) -> bool:
 
 
 def _check_goal_spaces(id: str, env: gymnasium.Env) -> None:
-    space, keys = env.observation_space, ("observation", "achieved_goal", "desired_goal")
-    is_goal_env = isinstance(space, spaces.Dict) and all(isinstance(space.spaces.get(key), spaces.Box) for key in keys)
+    space = env.observation_space
+    is_goal_env = isinstance(space, spaces.Dict) and all(
+        isinstance(space.spaces.get(key), spaces.Box) for key in GOAL_KEYS
+    )
     if not is_goal_env or not env.has_wrapper_attr("compute_reward"):
-        raise error.Error(f"{id} is not a goal environment: it needs compute_reward and Box spaces {', '.join(keys)}")
+        raise error.Error(
+            f"{id} is not a goal environment: it needs compute_reward and Box spaces {', '.join(GOAL_KEYS)}"
+        )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import gymnasium as gym
 import numpy as np
 
+from mher_pl.envs.goal import GOAL_KEYS
 from mher_pl.inspection.goal_entries import Array, matches
 
-GOAL_KEYS = ("observation", "achieved_goal", "desired_goal")
 PROBE_STEPS = 20  # real steps on which goals are looked for in observations, at least
 PROBE_MAX_STEPS = 200  # and at most, where some entry of the goal has not moved or several observation entries match
 PROBE_RESETS = 8  # and resets, for the desired goal to change

@@ -12,9 +12,10 @@ from gymnasium import spaces
 from torch import Tensor
 
 from mher_pl.envs import make
+from mher_pl.envs.goal import GOAL_KEYS
 from mher_pl.errors import UserError
 from mher_pl.inspection.goal_entries import goal_entries, require_no_trace
-from mher_pl.inspection.probe import GOAL_KEYS, PROBE_MAX_STEPS, take_probe
+from mher_pl.inspection.probe import PROBE_MAX_STEPS, take_probe
 from mher_pl.inspection.rewards import require_same_rewards, require_told_apart, require_vectorised, sparse_rewards
 from mher_pl.task import RewardFunction, Task
 
@@ -38,6 +39,8 @@ def inspect_task(
     except Exception as error:  # whatever a user's module does
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"data.env is {env!r}; allowed: the id of a Gymnasium goal environment ({reason})") from error
+    if "render_mode" in env_kwargs:
+        raise UserError(f"data.env_kwargs is {env_kwargs!r}; allowed: no render_mode, which `watch` and Video set")
     try:
         env_made = make(env, **env_kwargs)
     except (gym.error.UnregisteredEnv, ModuleNotFoundError) as error:

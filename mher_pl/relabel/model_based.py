@@ -13,7 +13,9 @@ from mher_pl.relabel.base import Relabel
 
 
 class ModelBased(Relabel):
-    """MHER: a goal reached on a virtual path of the current policy through the dynamics model (Section 4.2).
+    """MHER: a goal reached on a virtual path of the policy through the dynamics model (Section 4.2).
+
+    The policy is the target actor, as in the authors' program.
 
     Args:
         ratio: share of relabelled rows.

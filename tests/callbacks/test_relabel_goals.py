@@ -17,6 +17,7 @@ def test_the_mean_distance_is_over_the_relabelled_rows():
     none = batch.clone().update({"relabelled": torch.zeros(3, dtype=torch.bool)})
     assert mean_distance([batch]).item() == 3.0
     assert mean_distance([batch, none]).item() == 1.5, "the mean of 3 and, where no row was relabelled, 0"
+    assert mean_distance([batch, batch[:1]]).item() == 4.0, "a relabeller may leave rows out: the mean of 3 and 5"
 
 
 def test_distance_and_picture_are_logged(build):

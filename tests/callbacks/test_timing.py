@@ -11,6 +11,7 @@ def test_the_phases_of_an_epoch_add_up_to_its_wall_clock_time(build):
     phases = [logged[f"time/{phase}"] for phase in ("collect", "update", "evaluate", "other")]
     wall = logged["time/wall"]
     assert all(value > 0 for phase in phases for value in phase.values())
+    assert sum(phase[300] for phase in phases) < wall[300], "the first epoch has no set-up and no warm-up"
     for before, after in ((300, 400), (400, 500)):
         assert sum(phase[after] for phase in phases) == pytest.approx(wall[after] - wall[before], rel=0.05)
 

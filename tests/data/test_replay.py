@@ -122,7 +122,10 @@ def test_a_replay_restored_with_another_seed_samples_by_its_own():
 
 @pytest.mark.parametrize(
     ("capacity", "horizon", "message"),
-    [(20, T, r"data\.capacity is 20; allowed: 30, as in"), (30, 5, r"data\.horizon is 5; allowed: 10, as in")],
+    [
+        (20, T, r"data\.capacity is 20; allowed: 30, as in"),
+        (30, 5, r"max_episode_steps in data\.env_kwargs is 5; allowed: 10, as in"),
+    ],
 )
 def test_a_replay_of_another_size_is_not_restored(capacity, horizon, message):
     with pytest.raises(UserError, match=message):

@@ -34,6 +34,12 @@ def test_episodes_of_the_papers_tasks_take_100_steps(task):
     assert mher_pl.make(task, max_episode_steps=7).spec.max_episode_steps == 7
 
 
+@pytest.mark.parametrize(("task", "steps"), [("mher_pl/Reacher-v1", 100), ("FetchReach-v4", 100), ("FetchPush-v4", 50)])
+def test_no_number_of_steps_is_the_tasks_own(task, steps):
+    assert mher_pl.make(task, max_episode_steps=None).spec.max_episode_steps == steps
+    assert mher_pl.make_vec(task, num_envs=2, max_episode_steps=None).max_episode_steps == steps
+
+
 def test_other_goal_environments_keep_their_registered_length():
     assert mher_pl.make("FetchPush-v4").spec.max_episode_steps == 50
 
