@@ -1,4 +1,4 @@
-"""What the paper's text claims of its experiments, against the curves in `benchmarks/results`.
+"""What the paper's text claims of its experiments, against the curves in `benchmarks/results/paper`.
 
     python benchmarks/claims.py
 
@@ -7,7 +7,6 @@ were evaluated, the area under the learning curve; differences are of its mean o
 over seeds.
 """
 
-import csv
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
@@ -28,8 +27,6 @@ TASKS = {
     "sawyer": "SawyerReachXYZ",
     "reacher": "Reacher",
 }
-# Curves from before the figures' common protocol, for what the figures have not run yet
-EARLIER = {"FetchReach-v4": ("fetch", "FetchReach, 15 epochs")}
 FEWEST_SEEDS = 3
 NEAR = 0.1  # areas that differ by less are near each other
 LAST = 5  # evaluations whose mean is where a curve ends
@@ -42,7 +39,7 @@ class Claim(NamedTuple):
     """A claim: what the text says, its tasks, and what must hold on each.
 
     `a > b`: a has the larger area; `a ~ b`: the areas differ by less than `NEAR`; `a >~ b`: one of both;
-    `a ends < 0.5`, `a ends > 0.95`: the mean of the last evaluations.
+    `a ends < 0.5`: the mean of the last evaluations.
     """
 
     text: str
@@ -133,28 +130,17 @@ CLAIMS = [
 ]
 
 
-def read_curves() -> list[tuple[dict[str, str], Curves]]:
-    """Return the figures' curves, and then the earlier ones, each with the names of its tasks."""
+def read_curves() -> Curves:
+    """Return the figures' curves."""
     kept = read_kept(RESULTS / "paper" / "curves.csv")
     epochs = max(point.epoch for curve in kept.values() for point in curve)
-    figures: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
+    curves: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
     for name, curve in kept.items():
         task, method, _ = name.split("/")
         rates_by_epoch = np.full(epochs, np.nan)
         rates_by_epoch[[point.epoch - 1 for point in curve]] = [point.success_rate for point in curve]
-        figures[task, method].append(rates_by_epoch)
-    seeds: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    with (RESULTS / "methods" / "curves.csv").open() as file:
-        for row in csv.DictReader(file):
-            if row["task"] in EARLIER:
-                seeds[EARLIER[row["task"]][0], row["algorithm"], row["seed"]].append(float(row["success_rate"]))
-    earlier: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
-    for (task, method, _), rates in seeds.items():
-        earlier[task, method].append(rates)
-    return [
-        (TASKS, {key: np.array(rates) for key, rates in figures.items()}),
-        (dict(EARLIER.values()), {key: np.array(rates) for key, rates in earlier.items()}),
-    ]
+        curves[task, method].append(rates_by_epoch)
+    return {key: np.array(rates) for key, rates in curves.items()}
 
 
 def find_figures() -> dict[tuple[str, str], str]:
@@ -198,8 +184,7 @@ def judge(relation: str, task: str, curves: Curves) -> tuple[str, str]:
     members = [rates[:, evaluated] for rates in members]
     if verb:
         value, low, high = interval(members[0][:, -LAST:].mean(axis=1))
-        limit = float(other)
-        held, refuted = (high < limit, low > limit) if sign == "<" else (low > limit, high < limit)
+        held, refuted = high < float(other), low > float(other)
         text = f"{one} ends at {value:.2f} [{low:.2f}, {high:.2f}], {seeds} seeds"
     else:
         value, low, high = interval(*(rates.mean(axis=1) for rates in members))
@@ -215,28 +200,23 @@ def judge(relation: str, task: str, curves: Curves) -> tuple[str, str]:
 
 def rows() -> list[tuple[str, str, str, str]]:
     """Return a row for each claim and task: the claim, the task, what was measured, and the verdict."""
-    sources, figures = read_curves(), find_figures()
+    curves, figures = read_curves(), find_figures()
     found = []
     for claim in CLAIMS:
         for task in claim.tasks:
-            judged, title = {relation: ("", "") for relation in claim.relations}, TASKS[task]
-            for titles, curves in sources:  # the figures', unless the earlier ones say more
-                other = {relation: judge(relation, task, curves) for relation in claim.relations}
-                if sum(text != "" for text, _ in other.values()) > sum(text != "" for text, _ in judged.values()):
-                    judged, title = other, titles[task]
+            judged = {relation: judge(relation, task, curves) for relation in claim.relations}
             measured = "; ".join(text for text, _ in judged.values() if text)
             counts = Counter(verdict for _, verdict in judged.values() if verdict)
             alone = counts.total() == max(counts.values(), default=0) == len(judged)
             parts = [word if alone else f"{number} {word}" for word, number in counts.items()]
             missing = [name for relation, (text, _) in judged.items() if not text for name in methods_of(relation)]
             lacking = dict.fromkeys(
-                figures[task, name] for name in missing if len(sources[0][1].get((task, name), ())) < FEWEST_SEEDS
+                figures[task, name] for name in missing if len(curves.get((task, name), ())) < FEWEST_SEEDS
             )
             if lacking:
                 parts.append(f"not measured yet: {', '.join(f'`{figure}`' for figure in lacking)}")
-            found.append(
-                (claim.text, title, measured.replace(ALPHA, "alpha ").replace(STEPS, "n ") or "-", "; ".join(parts))
-            )
+            measured = measured.replace(ALPHA, "alpha ").replace(STEPS, "n ") or "-"
+            found.append((claim.text, TASKS[task], measured, "; ".join(parts)))
     return found
 
 

@@ -1,21 +1,24 @@
-"""The curves on the methods' pages: each page's methods beside MHER and HER, from the kept curves of all methods.
+"""The table of all methods in docs/methods.md, and the curves on their pages, each page's beside MHER and HER.
 
-PlanGAN's are from the runs of the paper's figures.
+    python benchmarks/method_figures.py
 
-python benchmarks/method_figures.py
+makes them of the kept runs of the paper's figures.
 """
 
-import csv
-from collections import defaultdict
-from itertools import product
+import statistics
 from pathlib import Path
 
 import numpy as np
 
 from mher_pl.compare.figure import Curve, draw_curves
-from mher_pl.compare.kept import read_kept
+from mher_pl.compare.kept import Curves, read_kept
+from mher_pl.compare.statistics import area_under_curve, steps_to_success, stratified_iqm
+from mher_pl.compare.sweep_file import read_sweep
 
-RESULTS = Path(__file__).resolve().parent / "results"
+ROOT = Path(__file__).parents[1]
+KEPT = ROOT / "benchmarks" / "results" / "paper" / "curves.csv"
+BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->\n"
+TASKS = {"point2d": "Point2DLarge", "fetch": "FetchReach"}
 PAGES = {  # figure: the methods that it shows beside MHER and HER
     "mher": [],  # HER's page has it too
     "ablations": ["no_sl", "no_mbr"],
@@ -27,43 +30,65 @@ PAGES = {  # figure: the methods that it shows beside MHER and HER
     "mve": ["mve", "mve_her"],
     "mbpo": ["mbpo", "mbpo_her"],
     "mapgo": ["mapgo"],
+    "plangan": ["plangan"],
 }
-EPISODES = [25, 100]  # of an evaluation: on FetchReach, on Point2D
+LAST = 5  # evaluations whose mean is where a curve ends
 
 
-def read_curves() -> dict[str, dict[str, Curve]]:
-    """Read the curve of every method by task."""
-    rates: dict[str, dict[str, dict[int, list[float]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
-    for folder in ("methods", "mapgo"):
-        with (RESULTS / folder / "curves.csv").open() as file:
-            for row in csv.DictReader(file):
-                rates[row["task"]][row["algorithm"]][int(row["epoch"])].append(float(row["success_rate"]))
-    return {
-        task: {name: (list(epochs), np.array(list(epochs.values())).T) for name, epochs in methods.items()}
-        for task, methods in rates.items()
-    }
+def methods() -> list[str]:
+    """Return the methods of the table, in its order."""
+    sweep = read_sweep(ROOT / "configs" / "sweeps" / "all_methods.yaml")
+    return [method.name for method in next(iter(sweep.panels.values())).curves.values()]
 
 
-def read_plangan() -> dict[str, dict[str, Curve]]:
-    """Read the curves of PlanGAN, MHER and HER by task."""
-    kept = read_kept(RESULTS / "paper" / "curves.csv")
-    curves: dict[str, dict[str, Curve]] = {"point2d": {}, "fetch": {}}
-    for task, name in product(curves, ("mher", "her", "plangan")):
-        seeds = [points for cell, points in kept.items() if cell.startswith(f"{task}/{name}/")]
-        rates = np.array([[point.success_rate for point in points] for points in seeds])
-        curves[task][name] = [point.epoch for point in seeds[0]], rates
-    return curves
+def seeds_of(kept: Curves, task: str, method: str) -> Curves:
+    """Return a method's runs on a task."""
+    return {name: curve for name, curve in kept.items() if name.startswith(f"{task}/{method}/")}
+
+
+def cells(kept: Curves, task: str, method: str) -> list[str]:
+    """Return what the table says of a method on a task: the end of its curve, its mean height, the steps to 95 %."""
+    curves = [
+        ([point.env_steps for point in curve], [point.success_rate for point in curve])
+        for curve in seeds_of(kept, task, method).values()
+    ]
+    end = statistics.median(statistics.fmean(rates[-LAST:]) for _, rates in curves)
+    area = stratified_iqm([[area_under_curve(*curve) for curve in curves]])
+    steps = [steps_to_success(*curve) for curve in curves]
+    reached = sum(map(np.isfinite, steps))
+    median = statistics.median(steps)
+    return [
+        f"{end:.2f}",
+        f"{area.value:.2f} [{area.low:.2f}, {area.high:.2f}]",
+        f"{median:,.0f} ({reached} of {len(steps)})" if np.isfinite(median) else f"- ({reached} of {len(steps)})",
+    ]
+
+
+def table() -> str:
+    """Return the table of all methods."""
+    kept = read_kept(KEPT)
+    header = ["method", *(f"{task}: {what}" for task in TASKS.values() for what in ("end", "mean", "steps to 95 %"))]
+    rows = [[f"`{name}`", *(cell for task in TASKS for cell in cells(kept, task, name))] for name in methods()]
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines).replace("| --- ", "|---").replace("--- |", "---|")
+
+
+def curve(kept: Curves, task: str, method: str) -> Curve:
+    """Return the epochs and the success rates [seed, E] of a method."""
+    members = list(seeds_of(kept, task, method).values())
+    return [point.epoch for point in members[0]], np.array([[point.success_rate for point in own] for own in members])
 
 
 def main() -> None:
-    """Draw all figures."""
-    curves = read_curves()
-    pages = RESULTS / "methods" / "pages"
-    pages.mkdir(exist_ok=True)
-    for page, methods in PAGES.items():
-        shown = {task: {name: of[name] for name in ("mher", "her", *methods)} for task, of in curves.items()}
-        draw_curves(shown, EPISODES).savefig(pages / f"{page}.png", dpi=100)
-    draw_curves(read_plangan(), [25]).savefig(pages / "plangan.png", dpi=100)
+    """Write the table and draw all figures."""
+    page = ROOT / "docs" / "methods.md"
+    before, rest = page.read_text().split(BEGIN)
+    page.write_text(before + BEGIN + table() + END + rest.split(END)[1])
+    kept = read_kept(KEPT)
+    for name, shown in PAGES.items():
+        panels = {task: {method: curve(kept, task, method) for method in ("mher", "her", *shown)} for task in TASKS}
+        panels = {TASKS[task]: curves for task, curves in panels.items()}
+        draw_curves(panels, [25]).savefig(KEPT.parent / "methods" / f"{name}.png", dpi=100)
 
 
 if __name__ == "__main__":

@@ -2,23 +2,17 @@
 
     python benchmarks/plus.py fetch --methods mher_plus her_plus --seeds 2000 2001 2002 2003 2004 --steps 3000
 
-Each run is a `fit` of its own, `--jobs` at once; with more `--steps` it goes on. Then `report`
-writes their curves to `benchmarks/results/plus/NAME`, and figures beside compare those of all tasks with the paper's
-MHER and, where `benchmarks/rivals.py` ran, with Stable-Baselines3: by steps, and FetchReach by seconds.
+Each run is a `fit` of its own, `--jobs` at once; with more `--steps` it goes on. Then `report` writes their curves to
+`benchmarks/results/plus/NAME`. `python benchmarks/compared.py` draws those of all tasks beside their rivals'.
 """
 
 import argparse
-import csv
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-from matplotlib.figure import Figure
-
-from mher_pl.compare.figure import X_LABELS, Curve, draw_curves
 from mher_pl.compare.report import report
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,9 +22,7 @@ NO_MODEL = [
     *("--model.relabel.init_args.ratio=0.8", "--model.dynamics=null", "--model.imitation_weight=0.0"),
 ]
 MODEL_BASED = [f"--model.relabel.init_args.{setting}" for setting in ("ratio=0.8", "steps=5", "noise=0.2")]
-MOST_STEPS = 4000  # of the figure
 RANDOM_EPISODES = 2  # at the beginning of a run
-COMPARED = "mher_plus", "her_plus", "mher", "sb3_ddpg", "sb3_sac", "sb3_tqc"
 METHODS = {  # name: config overlays, and settings
     "mher_plus": (["mher_plus"], []),
     "her_plus": (["mher_plus"], NO_MODEL),  # the same update ratio, inputs and practice, without a model
@@ -75,32 +67,6 @@ def fit(task: str, method: str, seed: int, options: argparse.Namespace) -> None:
     print(f"{options.name} {method} seed {seed}: {'done' if code == 0 else 'failed, see fit.log'}", flush=True)
 
 
-def draw(x: str, folders: tuple[str, ...], episodes: list[int], tasks_of: str = "") -> Figure:
-    """Draw what learned on the tasks of `mher_plus`, by environment steps or seconds.
-
-    Args:
-        x: the column of the curves' tables to draw by.
-        folders: of results, beside those of this benchmark.
-        episodes: of an evaluation, in ascending order.
-        tasks_of: how the names of the tasks begin.
-    """
-    points: dict[tuple[str, str], dict[str, list[tuple[int, float, float]]]] = {}
-    paths = [RESULTS.parent / folder / "curves.csv" for folder in folders]
-    for path in [*paths, *sorted(RESULTS.glob("*/curves.csv"))]:
-        before = set(points)
-        for row in csv.DictReader(path.open()) if path.exists() else []:
-            if row["algorithm"] in COMPARED and (row["task"], row["algorithm"]) not in before:
-                curve = points.setdefault((row["task"], row["algorithm"]), {}).setdefault(row["seed"], [])
-                curve.append((int(row["env_steps"]), float(row[x]), float(row["success_rate"])))
-    tasks: dict[str, dict[str, Curve]] = {}
-    for (task, algorithm), curves in sorted(points.items()):
-        if (task, "mher_plus") in points and task.startswith(tasks_of):
-            values = np.array([[point[1:] for point in curve if point[0] <= MOST_STEPS] for curve in curves.values()])
-            places, rates = np.median(values[..., 0], axis=0), values[..., 1]  # [E], [seed, E]
-            tasks.setdefault(task, {})[algorithm] = places, rates
-    return draw_curves(tasks, episodes, X_LABELS[x])
-
-
 def main() -> None:
     """Train and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -120,9 +86,6 @@ def main() -> None:
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda job: fit(*job), jobs))
     report([RUNS / options.name], RESULTS / options.name)
-    by_steps = draw("env_steps", ("points", "robots", "methods", "rivals"), [25, 100])
-    by_steps.savefig(RESULTS / "compared.png", dpi=100)
-    draw("wall_s", ("rivals",), [100], "FetchReach").savefig(RESULTS / "compared_seconds.png", dpi=100)
 
 
 if __name__ == "__main__":

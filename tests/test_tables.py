@@ -4,10 +4,14 @@ import csv
 import json
 import re
 import statistics
+import sys
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+import method_figures
 
 from mher_pl.compare.kept import read_kept
 from mher_pl.compare.sweep_file import read_sweep
@@ -23,64 +27,38 @@ def rows(document: str, header: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if not line.startswith("|--")]
 
 
-def medians(folder: str, algorithm: str = "mher") -> dict[str, dict[int, float]]:
-    """Return a method's median success rate over seeds by task and epoch."""
-    rates: dict[tuple[str, int], list[float]] = defaultdict(list)
-    with (RESULTS / folder / "curves.csv").open() as file:
-        for row in csv.DictReader(file):
-            if row["algorithm"] == algorithm:
-                rates[row["task"], int(row["epoch"])].append(float(row["success_rate"]))
-    curves: dict[str, dict[int, float]] = defaultdict(dict)
-    for (task, epoch), values in rates.items():
-        curves[task][epoch] = statistics.median(values)
-    return curves
+def medians(folder: str, task: str, method: str = "mher") -> dict[int, float]:
+    """Return a method's median success rate over its five kept seeds by epoch."""
+    kept = read_kept(RESULTS / folder / "curves.csv")
+    runs = [{p.epoch: p.success_rate for p in kept[f"{task}/{method}/seed_{seed}"]} for seed in range(5)]
+    return {epoch: statistics.median(run[epoch] for run in runs) for epoch in runs[0]}
 
 
 def test_the_learning_curves_are_those_of_the_results():
     header, *table = rows("docs/results.md", "| task | epoch 1 |")
     epochs = [int(cell.removeprefix("epoch ")) for cell in header[1:-1]]
-    folders = {
-        "methods_point2d": "methods",
-        "mher_points": "points",
-        "mher_four_room_4": "points",
-        "mher_robots": "robots",
-    }
+    folders = {"`authors_arena`": "authors_arena", "`figure_02`": "paper"}
+    configs = {"Point2DL": "point2d", "Point2DF": "four_room", "FetchRea": "fetch", "SawyerRe": "sawyer"}
     checked = 0
-    for name, *cells, command in table:
+    for name, *cells, sweep in table:
         if name == "theirs":
             continue
-        curves = medians(folders[re.search(r"sweeps/(\w+)", command)[1]])
-        task, _, arena = name.partition(", b = ")
-        (curve,) = [c for key, c in curves.items() if key.startswith(task) and (not arena or f"dist={arena})" in key)]
+        curve = medians(folders[sweep], configs.get(name[:8], "reacher"))
         assert [f"{curve[epoch]:.2f}" for epoch in epochs] == cells, name
         checked += 1
     assert checked == 7
 
 
 def test_the_methods_are_those_of_the_results():
-    (text,) = re.findall(r"```text\n(.*?)```", (ROOT / "docs" / "methods.md").read_text(), flags=re.DOTALL)
-    written = {}
-    for line in text.splitlines():
-        if line.endswith("success rate after the last epoch"):
-            task = line.split(":")[0]
-        elif match := re.match(r"  (\w+) +\d+ +([\d.]+) +([\d.]+) \[", line):
-            written[task, match[1]] = match[2], match[3]
-    with (RESULTS / "methods" / "summary.csv").open() as file:
-        for row in csv.DictReader(file):
-            values = row["median_final_success"], row["iqm_final_success"]
-            assert written.pop((row["task"], row["algorithm"])) == tuple(f"{float(value):.3f}" for value in values)
-    assert not written
+    page = (ROOT / "docs" / "methods.md").read_text()
+    assert page.split(method_figures.BEGIN)[1].split(method_figures.END)[0] == method_figures.table()
 
 
 def test_what_mapgo_learns_is_that_of_the_results():
-    header, *table = rows("docs/methods/mapgo.md", "| method | Point2DLarge, b = 4, epoch 5 |")
+    header, *table = rows("docs/methods/mapgo.md", "| method | Point2DLarge, epoch 5 |")
     epochs = [int(cell.split()[-1]) for cell in header[1:]]
     for name, *cells in table:
-        algorithm = name.strip("`")
-        curves = medians("mapgo" if algorithm == "mapgo" else "methods", algorithm)
-        point, fetch = (
-            next(curve for task, curve in curves.items() if task[:5] == start) for start in ("Point", "Fetch")
-        )
+        point, fetch = (medians("paper", task, name.strip("`")) for task in ("point2d", "fetch"))
         expected = [point[epoch] for epoch in epochs[:5]] + [fetch[epoch] for epoch in epochs[5:]]
         assert [f"{rate:.2f}" for rate in expected] == cells, name
 
