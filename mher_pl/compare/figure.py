@@ -5,8 +5,8 @@ from itertools import cycle, product
 from math import ceil
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 # A method looks the same in every panel of every figure. Colours: Okabe and Ito's, told apart with every form of
 # colour blindness. The line says the family: solid for the paper's Figure 2, dashed for variants of goals and losses,
@@ -74,7 +74,9 @@ def draw_curves(
     rows = ceil(len(tasks) / columns)
     figure = Figure(figsize=(max(4.4 * columns, 6.0), 3.3 * rows + 0.9), layout="constrained")
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    lines: dict[str, dict[str, Line2D]] = {}  # by task and algorithm
     for panel, (task, curves) in zip(axes.flat, tasks.items(), strict=False):
+        lines[task] = {}
         styles = _styles(list(curves) if own_legends else algorithms)
         for algorithm in [name for name in reversed([*known, *others]) if name in curves]:  # the first lies on top
             places, rates = curves[algorithm]
@@ -83,8 +85,10 @@ def draw_curves(
             width = 2.4 if algorithm == "mher" else 1.5
             marker = "o" if len(places) == 1 else None  # a line needs two points
             panel.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0)
-            panel.plot(places, median, color=colour, linestyle=line, linewidth=width, marker=marker, label=algorithm)
-        panel.set(title=task, xlabel=x_label, ylim=(-0.02, 1.02), xlim=_limits(curves))
+            (lines[task][algorithm],) = panel.plot(
+                places, median, color=colour, linestyle=line, linewidth=width, marker=marker, label=algorithm
+            )
+        panel.set(title=_literal(task), xlabel=x_label, ylim=(-0.02, 1.02), xlim=_limits(curves))
         panel.xaxis.get_major_locator().set_params(integer=True, nbins=6)
         panel.grid(alpha=0.25, linewidth=0.6)
         panel.spines[["top", "right"]].set_visible(False)
@@ -97,20 +101,21 @@ def draw_curves(
     rate = f"success rate in {_range(episodes)} episodes" if episodes else "success rate"
     caption = f"Line: median over {_range(seeds)} seeds of the {rate}; shaded: interquartile range"
     if own_legends:
-        for panel, curves in zip(axes.flat, tasks.values(), strict=False):
-            lines = dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
+        for panel, (task, curves) in zip(axes.flat, tasks.items(), strict=False):
             panel.legend(
-                [lines[name] for name in curves], list(curves), frameon=False, fontsize="x-small", handlelength=3.2
+                [lines[task][name] for name in curves],
+                [_literal(name) for name in curves],
+                frameon=False,
+                fontsize="x-small",
+                handlelength=3.2,
             )
         figure.supxlabel(caption, fontsize="small")
         return figure
-    handles: dict[str, Artist] = {}
-    for panel in axes.flat:
-        handles |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
+    handles = {name: line for own in lines.values() for name, line in own.items()}
     names = [*known, *others]
     figure.legend(
         [handles[name] for name in names],
-        names,
+        [_literal(name) for name in names],
         loc="outside lower center",
         ncols=min(len(names), (3, 5, 7)[columns - 1]),
         frameon=False,
@@ -133,6 +138,11 @@ def _styles(names: Sequence[str]) -> dict[str, tuple]:
         elif name not in STYLES:
             styles[name] = next(spare)
     return styles
+
+
+def _literal(name: str) -> str:
+    """Return a user's name as a text in which Matplotlib finds no formula."""
+    return name.replace("$", r"\$")
 
 
 def _range(numbers: Sequence[int]) -> str:

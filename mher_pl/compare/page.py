@@ -7,9 +7,10 @@ from html import escape
 from itertools import groupby
 from shlex import quote
 
-from mher_pl.compare.runs import CONFIG_FILE, Run
+from mher_pl.compare.runs import Run
 from mher_pl.compare.summary import Groups
 from mher_pl.compare.tables import Table
+from mher_pl.storage.folder import CONFIG
 from mher_pl.storage.settings import as_text
 from mher_pl.version import __version__
 
@@ -39,7 +40,7 @@ def make_page(picture: bytes, tables: list[Table], groups: Groups) -> str:
     curves = (
         f'<div class="wide"><img alt="Learning curves" src="data:image/png;base64,{b64encode(picture).decode()}"></div>'
     )
-    commands = "\n".join(f"python -m mher_pl fit --config {quote(str(run.folder / CONFIG_FILE))}" for run in members)
+    commands = "\n".join(f"python -m mher_pl fit --config {quote(str(run.folder / CONFIG))}" for run in members)
     parts = [
         f"<h1>{len(members)} {'run' if len(members) == 1 else 'runs'}</h1>",
         curves,
@@ -47,7 +48,8 @@ def make_page(picture: bytes, tables: list[Table], groups: Groups) -> str:
         *map(_as_html, tables),
         *(["<h2>Settings that differ</h2>", *map(_as_html, differing)] if differing else []),
         "<h2>Commands</h2>",
-        "<p>Each repeats a run, from the settings in its folder.</p>",
+        "<p>Each trains anew with the settings in a run's folder. This repeats the run, unless it was begun from "
+        "another run's checkpoint or resumed with other settings.</p>",
         f"<pre>{escape(commands)}</pre>",
         f"<p><small>mher_pl {escape(__version__)}</small></p>",
     ]

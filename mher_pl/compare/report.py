@@ -25,7 +25,7 @@ from mher_pl.compare.summary import (
     summarise,
     summarise_tasks,
 )
-from mher_pl.compare.tables import as_text, make_tables
+from mher_pl.compare.tables import as_lines, make_tables
 from mher_pl.errors import OneLineParser, UserError, require
 from mher_pl.storage.folder import local_path
 
@@ -66,7 +66,7 @@ def report(paths: list[Path], out: Path, x: str = "epoch", labels: Sequence[str]
     except OSError as error:
         raise UserError(f"--out is {out} ({error}); allowed: a folder, new or existing, that can be written") from None
     for table in tables:
-        print(f"\n{as_text(table)}")
+        print(f"\n{as_lines(table)}")
     print(f"\n{len(runs)} {'run' if len(runs) == 1 else 'runs'} in {', '.join(map(str, written))}")
 
 

@@ -7,14 +7,15 @@ from os import walk
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
-from mher_pl.errors import UserError
+from mher_pl.errors import UserError, shown
+from mher_pl.storage.configs import read_config
+from mher_pl.storage.folder import CONFIG
 from mher_pl.storage.metrics import ENDED, METRICS_FILE, Metric, read_metrics
 from mher_pl.storage.settings import flatten
 
-CONFIG_FILE = "config.yaml"
-NUMBERS = "seed_everything", "evaluation.episodes"  # settings that a report needs as integers
+NEEDED = {"algorithm": str, "data.env": str, "trainer": dict, "seed_everything": int, "evaluation.episodes": int}
+OPTIONAL = {"data.env_kwargs": dict, "trainer.check_val_every_n_epoch": int}  # settings that a run need not have
+NAMES = {str: "a text", int: "an integer", dict: "settings"}
 
 
 class IncompleteRun(Exception):
@@ -47,21 +48,26 @@ class Run:
 def find_runs(paths: list[Path]) -> dict[Path, Path]:
     """Return the folders that hold a configuration or a table of metrics, each once, and by which of `paths`.
 
-    A run's own subfolders belong to the run and are not searched.
+    A run's own subfolders belong to the run and are not searched; links are followed.
 
     Raises:
         UserError: one of `paths` is not a folder.
     """
-    found: dict[Path, tuple[Path, Path]] = {}
+    found: dict[Path, Path] = {}
+    seen: set[Path] = set()  # with links resolved, which may lead to a folder twice, or in circles
     for path in paths:
         if not path.is_dir():
             raise UserError(f"RUN is {path}; allowed: an existing folder that is a run or contains runs")
-        for folder, subfolders, files in walk(path):
+        for folder, subfolders, files in walk(path, followlinks=True):
             subfolders.sort()
-            if CONFIG_FILE in files or METRICS_FILE in files:
-                found.setdefault(Path(folder).resolve(), (Path(folder), path))
+            resolved = Path(folder).resolve()
+            if resolved in seen:
                 subfolders.clear()
-    return dict(found.values())
+            elif CONFIG in files or METRICS_FILE in files:
+                found[Path(folder)] = path
+                subfolders.clear()
+            seen.add(resolved)
+    return found
 
 
 def read_run(folder: Path) -> Run:
@@ -79,8 +85,8 @@ def read_run(folder: Path) -> Run:
     return Run(
         folder=folder,
         task=task_name(config["data"]),
-        algorithm=str(config["algorithm"]),
-        seed=int(config["seed_everything"]),
+        algorithm=config["algorithm"],
+        seed=config["seed_everything"],
         curve=curve,
         episodes=config["evaluation"]["episodes"],
         settings=dict(flatten({key: config.get(key) for key in ("data", "model", "warmup", "evaluation")})),
@@ -92,7 +98,7 @@ def task_name(data: dict[str, Any]) -> str:
     """Name the task of a `data` section: its id without the namespace, and whatever else its environment was given."""
     name = re.split("[/:]", data["env"])[-1]
     changed = {key: value for key, value in (data.get("env_kwargs") or {}).items() if key != "max_episode_steps"}
-    text = ", ".join(f"{key}={_plain(value)}" for key, value in sorted(changed.items()))
+    text = ", ".join(sorted(f"{key}={_plain(value)}" for key, value in changed.items()))
     return f"{name} ({text})" if text else name
 
 
@@ -101,24 +107,20 @@ def _plain(value: Any) -> str:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    """Read the configuration, with every entry that a report needs present."""
+    """Read the configuration, with every entry that a report needs present, and of the type that it needs."""
     try:
-        config = yaml.safe_load((folder / CONFIG_FILE).read_text())
-    except FileNotFoundError:
-        raise IncompleteRun(f"has no {CONFIG_FILE}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise IncompleteRun(f"has an unreadable {CONFIG_FILE}: {' '.join(str(error).split())[:120]}") from error
-    for key in ("algorithm", "data.env", "trainer", *NUMBERS):
-        value = config
+        config = read_config("its config", folder / CONFIG)
+    except UserError as error:
+        missing = isinstance(error.__cause__, FileNotFoundError)
+        raise IncompleteRun(f"has no {CONFIG}" if missing else f"cannot be read: {error}") from None
+    for key, kind in (NEEDED | OPTIONAL).items():
+        value: Any = config
         for part in key.split("."):
             value = value.get(part) if isinstance(value, dict) else None
-        if value is None:
-            raise IncompleteRun(f"has no {key} in its {CONFIG_FILE}")
-        is_number = isinstance(value, int) and not isinstance(value, bool)
-        if key == "trainer" and not isinstance(value, dict):
-            raise IncompleteRun(f"has trainer {value!r} in its {CONFIG_FILE}")
-        if key in NUMBERS and not is_number:
-            raise IncompleteRun(f"has {key} {value!r} in its {CONFIG_FILE}, which is not an integer")
+        if value is None and key in NEEDED:
+            raise IncompleteRun(f"has no {key} in its {CONFIG}")
+        if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+            raise IncompleteRun(f"has {key} {shown(value)} in its {CONFIG}, which is not {NAMES[kind]}")
     return config
 
 

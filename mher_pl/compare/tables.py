@@ -64,7 +64,7 @@ def make_tables(summary: list[SummaryRow], overall: list[OverallRow], improvemen
     return tables
 
 
-def as_text(table: Table) -> str:
+def as_lines(table: Table) -> str:
     """Return a table as lines of aligned columns."""
     lines = [table.header, *table.rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

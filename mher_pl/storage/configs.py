@@ -62,10 +62,10 @@ def read_config(setting: str, path: str | Path) -> dict[str, Any]:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{setting} is {str(path)!r} ({error.strerror}); allowed: a YAML file of settings") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that does not exist
         mark = getattr(error, "problem_mark", None)
         place = "" if mark is None else f" from line {mark.line + 1} on"
         raise UserError(f"{setting} is {str(path)!r}, no YAML{place}; allowed: a YAML file of settings") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise UserError(f"{setting} is {str(path)!r}, which has no settings; allowed: lines such as `algorithm: her`")
+        raise UserError(f"{setting} is {str(path)!r}, which has no settings; allowed: lines such as `name: value`")
     return content

@@ -92,3 +92,14 @@ def test_panels_with_curves_of_their_own_have_legends_of_their_own():
     assert lines["mve, 3 steps"].get_color() == lines["mve, 7 steps"].get_color() == STYLES["mve"][0]
     assert len({(line.get_color(), str(line._unscaled_dash_pattern)) for line in lines.values()}) == 5
     assert len({line.get_color() for line in figure.axes[0].get_lines()}) == 5
+
+
+@pytest.mark.parametrize("more", [0, 8])  # one legend for all panels, and one for each
+def test_a_name_that_matplotlib_would_hide_or_take_for_a_formula_is_shown_as_it_is(more):
+    odd = {"_x": curve([0, 1]), "$x{$": curve([0, 1])}
+    panels = {"$t{$": odd | {f"m{number}": curve([0, 1]) for number in range(more)}, "u": odd}
+    figure = draw_curves(panels)
+    figure.draw_without_rendering()
+    legend = figure.legends[0] if more == 0 else figure.axes[0].get_legend()
+    shown = [text._preprocess_math(text.get_text()) for text in (figure.axes[0].title, *legend.get_texts()[:2])]
+    assert shown == [("$t{$", False), ("_x", False), ("$x{$", False)]

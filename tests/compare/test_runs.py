@@ -40,10 +40,18 @@ def test_of_several_evaluations_within_an_epoch_the_last_counts(tmp_path):
     ("spoil", "reason"),
     [
         (lambda run: (run / "config.yaml").unlink(), "has no config.yaml"),
-        (lambda run: (run / "config.yaml").write_text("a: [1"), "has an unreadable config.yaml"),
-        (lambda run: (run / "config.yaml").write_text("just text"), "has no algorithm in its config.yaml"),
-        (lambda run: (run / "config.yaml").write_bytes(b"\xff\xfe\xfa"), "has an unreadable config.yaml"),
-        (lambda run: write_config(run, seed="seven"), "has seed_everything 'seven'"),
+        (lambda run: (run / "config.yaml").write_text("a: [1"), "cannot be read: its config is '.*', no YAML"),
+        (lambda run: (run / "config.yaml").write_text("just text"), "cannot be read: its config is '.*', which has no"),
+        (lambda run: (run / "config.yaml").write_bytes(b"\xff\xfe\xfa"), "cannot be read: its config is '.*', no YAML"),
+        (lambda run: (run / "config.yaml").write_text("a: 2024-13-01"), "cannot be read: its config is '.*', no YAML"),
+        (lambda run: (run / "config.yaml").write_text("a: 1"), "has no algorithm in its config.yaml"),
+        (lambda run: write_config(run, seed="seven"), "has seed_everything 'seven' in its .*, which is not an integer"),
+        (lambda run: write_config(run, env=3), "has data.env 3 in its config.yaml, which is not a text"),
+        (lambda run: write_config(run, env_kwargs=[1]), r"has data.env_kwargs \[1\] in its .*, which is not settings"),
+        (
+            lambda run: write_config(run, trainer={"check_val_every_n_epoch": "two"}),
+            "has trainer.check_val_every_n_epoch 'two' in its config.yaml, which is not an integer",
+        ),
         (lambda run: write_config(run, max_epochs=-1), "is unfinished: 3 of any number of epochs"),
         (lambda run: write_config(run, max_epochs=30), "is unfinished: 3 of 30 epochs"),
         (
@@ -82,6 +90,7 @@ def test_a_damaged_middle_of_the_table_is_noticed(tmp_path):
         ({"max_episode_steps": 50}, "Point2DLarge-v1"),
         ({"boundary_dist": 4.0}, "Point2DLarge-v1 (boundary_dist=4)"),
         ({"boundary_dist": 4, "arena": "b", "max_episode_steps": 50}, "Point2DLarge-v1 (arena=b, boundary_dist=4)"),
+        ({"arena": "b", 1: 2}, "Point2DLarge-v1 (1=2, arena=b)"),
     ],
 )
 def test_a_task_is_named_by_its_id_and_its_own_arguments(env_kwargs, name):
@@ -97,6 +106,16 @@ def test_runs_are_found_at_any_depth_and_each_once(tmp_path):
     shutil.copy(tmp_path / "a/seed_1/config.yaml", tmp_path / "broken")
     found = find_runs([tmp_path, tmp_path / "a/seed_1", tmp_path / "a/../a"])
     assert sorted(str(folder.relative_to(tmp_path)) for folder in found) == ["a/b/c/seed_0", "a/seed_1", "broken"]
+
+
+def test_runs_behind_links_are_found_and_each_once(tmp_path):
+    write_run(tmp_path / "elsewhere/seed_0", [0.5])
+    write_run(tmp_path / "runs/seed_1", [0.5])
+    (tmp_path / "runs/archive").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "runs/last").symlink_to(tmp_path / "runs/seed_1")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "runs")
+    found = find_runs([tmp_path / "runs"])
+    assert sorted(folder.resolve().name for folder in found) == ["seed_0", "seed_1"]
 
 
 def test_a_path_that_is_no_folder_is_refused(tmp_path):

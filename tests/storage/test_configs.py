@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from mher_pl.errors import UserError
-from mher_pl.storage.configs import SHIPPED, find_config
+from mher_pl.storage.configs import SHIPPED, find_config, read_config
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +56,9 @@ def test_an_unknown_name_is_one_line_with_all_names_there_are():
         find_config("--config", "fecth", "", "algorithms")
     assert "\n" not in str(error.value)
     assert "figure_02" not in str(error.value)
+
+
+def test_a_config_with_a_date_that_does_not_exist_is_refused():
+    write("mine.yaml").write_text("a: 2024-13-01")
+    with pytest.raises(UserError, match=r"--config is 'mine.yaml', no YAML; allowed: a YAML file of settings"):
+        read_config("--config", "mine.yaml")
