@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from mher_pl.callbacks.checkpoint import RunCheckpoint
 from mher_pl.data import data_of
-from mher_pl.errors import Interrupted
+from mher_pl.errors import Interrupted, end_signals
 from mher_pl.storage.writer import writer_of
 
 
@@ -33,12 +33,6 @@ def ended_by_signals() -> Iterator[None]:
     finally:
         for signum, handler in earlier.items():
             signal.signal(signum, handler)
-
-
-def end_signals() -> list[signal.Signals]:
-    """Return the signals that end a run: Ctrl-C, SIGTERM, and SIGHUP unless the run is to outlive its terminal."""
-    nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    return [signal.SIGINT, signal.SIGTERM, *([] if nohup else [signal.SIGHUP])]
 
 
 class Interruption(Callback):

@@ -1,6 +1,7 @@
 """Errors that end a run with one line instead of a traceback."""
 
 import argparse
+import signal
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
@@ -46,6 +47,12 @@ class Interrupted(SystemExit):
     def __init__(self, signum: int, message: str) -> None:
         self.exit_code, self.message = 128 + signum, message
         super().__init__(self.exit_code)
+
+
+def end_signals() -> list[signal.Signals]:
+    """Return the signals that end a run: Ctrl-C, SIGTERM, and SIGHUP unless the run is to outlive its terminal."""
+    nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if nohup else [signal.SIGHUP])]
 
 
 class OneLineParser(argparse.ArgumentParser):

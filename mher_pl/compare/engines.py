@@ -40,12 +40,20 @@ class RayEngine:
                 "--engine is ray, which is not installed; allowed: local, or pip install 'mher_pl[ray]'"
             ) from None
         self._ray = ray
-        here = (
-            {} if os.environ.get("RAY_ADDRESS") else {"address": "local", "num_cpus": jobs, "include_dashboard": False}
-        )
+        address = os.environ.get("RAY_ADDRESS")
+        here = {} if address else {"address": "local", "num_cpus": jobs, "include_dashboard": False}
         root = str(Path(__file__).resolve().parents[2])  # the workers find a clone that is not installed too
         paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-        ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": {"PYTHONPATH": paths}}, **here)
+        workers = {"env_vars": {"PYTHONPATH": paths}}
+        try:
+            ray.init(log_to_driver=False, logging_level="ERROR", runtime_env=workers, **here)
+        except (ConnectionError, ValueError) as error:
+            if not address:
+                raise
+            raise UserError(
+                f"RAY_ADDRESS is {address!r} ({' '.join(str(error).split())[:100]}); allowed: the address of a Ray "
+                "cluster that runs, or none, for a Ray started here"
+            ) from None
         self._task = ray.remote(num_cpus=1, max_retries=0)(_run_alone)
 
     def run(self, job: Job, stop: threading.Event) -> int:  # noqa: D102

@@ -1,6 +1,8 @@
 """Fits of cells, each run by an engine to a finished run."""
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +12,7 @@ from typing import NoReturn
 from mher_pl.compare.grid import Cell
 from mher_pl.compare.job import Busy, Engine, Job, Lost
 from mher_pl.compare.runs import IncompleteRun, Run
-from mher_pl.errors import Interrupted, UserError
-
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from mher_pl.errors import Interrupted, UserError, end_signals
 
 
 def run_cell(cell: Cell, engine: Engine, alone: bool, stop: threading.Event) -> Run:
@@ -58,16 +58,25 @@ def require_folder(out: Path) -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise `Interrupted` on Ctrl-C and on SIGTERM; put the signals back afterwards."""
+    """Raise `Interrupted` on Ctrl-C, SIGTERM and SIGHUP, once; put the signals back afterwards."""
+    signals = end_signals()
 
     def interrupt(signum: int, _: object) -> NoReturn:
+        for number in signals:
+            signal.signal(number, signal.SIG_IGN)
         raise Interrupted(signum, f"interrupted by {signal.Signals(signum).name}")
 
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    for number in before:
-        signal.signal(number, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in signals}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def say(line: str) -> None:
+    """Print a line where there is still a terminal to print it on; what is printed later is lost too."""
+    try:
+        print(line, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -15,6 +15,7 @@ import yaml
 from mher_pl.compare.runs import CurvePoint, IncompleteRun, Run, curve_so_far, find_runs, read_run
 from mher_pl.compare.search import Search
 from mher_pl.errors import UserError
+from mher_pl.storage.configs import read_config
 from mher_pl.storage.metrics import read_metrics
 from mher_pl.storage.settings import as_text
 
@@ -131,18 +132,8 @@ class Cell:
 
 def _digest(config: Path) -> str:
     """Return a digest of a config file's settings, which comments and the order of keys leave as it is."""
-    settings = yaml.safe_dump(read_yaml("--config is", config))  # with sorted keys
+    settings = yaml.safe_dump(read_config("--config", config))  # with sorted keys
     return hashlib.sha256(settings.encode()).hexdigest()[:12]
-
-
-def read_yaml(source: str, path: Path) -> Any:
-    """Return what a YAML file holds, or raise `UserError` that begins with its `source`."""
-    try:
-        return yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError):
-        raise UserError(f"{source} {path}; allowed: a readable YAML file") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
-        raise UserError(f"{source} {path}, which is no YAML: {' '.join(str(error).split())}") from None
 
 
 class Method(NamedTuple):

@@ -25,11 +25,14 @@ def read_kept(path: Path) -> Curves:
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
                 if row["metric"] == METRIC:
+                    task, algorithm, seed = row["task"], row["algorithm"], int(row["seed"])
+                    if not task or not algorithm or "/" in task + algorithm:
+                        raise ValueError(f"task {task!r} and algorithm {algorithm!r}, which name no cell")
                     point = CurvePoint(int(row["epoch"]), int(row["env_steps"]), float(row["value"]), nan)
-                    curves[f"{row['task']}/{row['algorithm']}/seed_{row['seed']}"].append(point)
+                    curves[f"{task}/{algorithm}/seed_{seed}"].append(point)
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+    except (OSError, csv.Error, KeyError, TypeError, ValueError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"--kept is {path} ({reason}); allowed: a CSV file, with columns {', '.join(FIELDS)}") from None
     return dict(curves)

@@ -68,7 +68,7 @@ def read_setting(key: str, value: Any) -> Range | Choice:
     if isinstance(value, list) and len({as_text(entry) for entry in value}) == len(value) > 1:
         return Choice(value)
     if isinstance(value, dict) and {"low", "high"} <= set(value) <= {"low", "high", "log"}:
-        low, high, log = value["low"], value["high"], value.get("log", False)
+        low, high, log = _number(value["low"]), _number(value["high"]), value.get("log", False)
         numbers = all(type(number) in (int, float) and math.isfinite(number) for number in (low, high))
         if numbers and low < high and isinstance(log, bool) and (low > 0 or not log):
             return Range(low, high, log)
@@ -76,3 +76,11 @@ def read_setting(key: str, value: Any) -> Range | Choice:
         f"search has {key}: {value!r}; allowed: a list of different values, or low and high, as in {{low: 0.0, high: "
         "1.0}, where log: true, of numbers above 0, has them drawn on a logarithmic scale"
     )
+
+
+def _number(value: Any) -> Any:
+    """Return a text such as 1e-4, which YAML 1.1 takes for no number, as the number that `fit` reads of it."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value

@@ -5,7 +5,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,16 +75,20 @@ class Study:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Be the only thread of the only process that does this."""
-        with self._ask, ExitStack() as held:
-            try:
-                file = held.enter_context((self._sweep.out / "lock").open("a"))
-                fcntl.flock(file, fcntl.LOCK_EX)
-            except OSError as error:
-                raise UserError(
-                    f"out is {self._sweep.out} ({error.strerror}); allowed: a folder that can be written, on a file "
-                    "system with locks"
-                ) from None
+        with self._ask, self._writing(), (self._sweep.out / "lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Raise `UserError` where the folder cannot be written."""
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"out is {self._sweep.out} ({error.strerror}); allowed: a folder that can be written, on a file system "
+                "with locks"
+            ) from None
 
     def end(self, trial: "Trial", value: float | None = None, *, pruned: bool = False) -> None:
         """Keep a trial's value, or that it was given up or, with neither, that it failed."""
@@ -147,8 +151,12 @@ class Study:
         return descriptor
 
     def write_table(self, path: Path) -> None:
-        """Write a line for each trial: its state, its value or what it had when it was given up, and its settings."""
-        with path.open("w", newline="") as file:
+        """Write a line for each trial: its state, its value or what it had when it was given up, and its settings.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        with self._writing(), path.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["trial", "state", "area_under_curve", "epochs", *self._search.space])
             for trial in self.trials():

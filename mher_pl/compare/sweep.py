@@ -1,7 +1,6 @@
 """The `sweep` command: a grid of tasks, algorithms and seeds, each cell a plain `fit` in its own process."""
 
 import shlex
-import signal
 import sys
 import threading
 import time
@@ -10,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from mher_pl.compare.engines import ENGINES
-from mher_pl.compare.fits import STOP_SIGNALS, interruptible, reason, require_folder, run_cell
+from mher_pl.compare.fits import interruptible, reason, require_folder, run_cell, say
 from mher_pl.compare.grid import Cell, Sweep, require_good_settings
 from mher_pl.compare.job import GRACE_S, Engine, Stopped
 from mher_pl.compare.kept import Curves, read_kept, write_kept
 from mher_pl.compare.panels import collect_curves, draw_panels
-from mher_pl.compare.sweep_file import read_sweep, require_jobs
-from mher_pl.errors import Interrupted, OneLineParser, UserError
+from mher_pl.compare.sweep_file import read_sweep
+from mher_pl.errors import Interrupted, OneLineParser, UserError, require_int
 from mher_pl.storage.configs import find_config
 
 
@@ -30,7 +29,7 @@ def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> in
         engine: what runs them.
 
     Returns:
-        The exit code: 0, 1 if a cell failed, 130 after Ctrl-C, 143 after SIGTERM.
+        The exit code: 0, 1 if a cell failed, 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
     total, before, began = finished + len(cells), finished, time.monotonic()
     failed: list[tuple[Cell, str]] = []  # and why
@@ -65,13 +64,11 @@ def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> in
         try:
             wait([threads.submit(run, cell) for cell in cells])
         except Interrupted as interruption:
-            for number in STOP_SIGNALS:
-                signal.signal(number, signal.SIG_IGN)
-            print(f"stopping: running cells save and end, within {GRACE_S:.0f} s", flush=True)
+            say(f"stopping: running cells save and end, within {GRACE_S:.0f} s")
             threads.shutdown(wait=False, cancel_futures=True)
             stop.set()
             threads.shutdown()
-            print(f"stopped: {finished} of {total} cells are finished; the same command goes on from here", flush=True)
+            say(f"stopped: {finished} of {total} cells are finished; the same command goes on from here")
             return interruption.exit_code
     for cell, why in failed:
         print(f"failed: {cell.name}  {why}  (log: {cell.log})", file=sys.stderr)
@@ -99,7 +96,10 @@ def draw(sweep: Sweep, name: str, kept: Curves, table: Path | None) -> None:
     try:
         figure.savefig(path, dpi=150)
     except OSError as error:
-        raise UserError(f"out is {sweep.out} ({error.strerror}); allowed: a folder that can be written") from None
+        setting = f"out is {sweep.out}" if table is None else f"--kept is {table}"
+        raise UserError(
+            f"{setting}, but the figure {path} cannot be written ({error.strerror}); allowed: a folder where it can"
+        ) from None
     missing = len(sweep.cells()) - len(curves)
     print(f"drawn: {path}" + (f", without {missing} cells that have not run" if missing else ""))
 
@@ -131,7 +131,8 @@ def main(argv: list[str]) -> int:
         option = "--draw" if arguments.draw else f"--kept is {arguments.kept}"
         raise UserError(f"{option} where {path} has no panels; allowed: with a sweep that has some, such as figure_05")
     if arguments.jobs is not None:
-        sweep = replace(sweep, jobs=require_jobs(arguments.jobs, "--jobs"))
+        require_int("--jobs", arguments.jobs, 1)
+        sweep = replace(sweep, jobs=arguments.jobs)
     kept = {} if arguments.kept is None else read_kept(arguments.kept)
     cells = sweep.cells()
     for cell in cells:

@@ -5,10 +5,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from mher_pl.compare.grid import Method, Panel, Sweep, last, plain, read_yaml
+from mher_pl.compare.grid import Method, Panel, Sweep, last, plain
 from mher_pl.compare.search import Search, read_setting
-from mher_pl.errors import UserError
-from mher_pl.storage.configs import find_config
+from mher_pl.errors import UserError, require_int
+from mher_pl.storage.configs import find_config, read_config
 from mher_pl.storage.folder import local_path
 
 GRID_KEYS = ("tasks", "algorithms", "grid")
@@ -37,9 +37,7 @@ def read_sweep(path: Path) -> Sweep:
     Raises:
         UserError: it is missing, or a key or a value is not allowed.
     """
-    text = read_yaml("SWEEP is", path)
-    if not isinstance(text, dict):
-        raise UserError(f"SWEEP is {path}; allowed: a YAML file with the keys {', '.join(KEYS)}")
+    text = read_config("SWEEP", path)
     for key in text:
         if key not in KEYS:
             raise UserError(f"{path} has the key {key!r}; allowed: {', '.join(KEYS)}")
@@ -59,11 +57,13 @@ def read_sweep(path: Path) -> Sweep:
         grid = _grid(text.get("grid") or {}, overrides)
         points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
         methods = [(task, Method(*entry)) for task in tasks for entry in product(algorithms, points)]
+    jobs = text.get("jobs", 1)
+    require_int("jobs", jobs, 1)
     return Sweep(
         methods=methods,
         seeds=_seeds(text.get("seeds")),
         out=_out(text.get("out", str(Path("runs") / path.stem))),
-        jobs=require_jobs(text.get("jobs", 1)),
+        jobs=jobs,
         overrides=overrides,
         panels=panels,
         slurm=_slurm(text.get("slurm") or {}),
@@ -130,15 +130,11 @@ def _out(value: Any) -> Path:
     return local_path(value, "out")
 
 
-def _is_int(value: Any, at_least: int, at_most: float = float("inf")) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and at_least <= value <= at_most
-
-
 def _seeds(value: Any) -> list[int]:
-    seeds = list(range(value)) if _is_int(value, 1, MAX_SEEDS) else value
+    seeds = list(range(value)) if type(value) is int and value <= MAX_SEEDS else value
     valid = (
         isinstance(seeds, list)
-        and all(_is_int(seed, 0, MAX_SEED) for seed in seeds)
+        and all(type(seed) is int and 0 <= seed <= MAX_SEED for seed in seeds)
         and 0 < len(seeds) == len(set(seeds)) <= MAX_SEEDS
     )
     if not valid:
@@ -147,13 +143,6 @@ def _seeds(value: Any) -> list[int]:
             f"different integers from 0 to {MAX_SEED}"
         )
     return seeds
-
-
-def require_jobs(value: Any, name: str = "jobs") -> int:
-    """Return the number of cells to run at once, or raise `UserError`."""
-    if not _is_int(value, 1):
-        raise UserError(f"{name} is {value!r}; allowed: an integer of at least 1")
-    return value
 
 
 def _grid(value: Any, overrides: dict[str, Any], name: str = "grid") -> dict[str, list[Any]]:
@@ -183,8 +172,10 @@ def _overrides(value: Any) -> dict[str, Any]:
 
 
 def _require_free(name: str, key: str, overrides: Collection[str] = ()) -> None:
-    if key in RESERVED or key in overrides:
+    if key in RESERVED:
         raise UserError(f"{name} has {key}, which the sweep sets for each cell; allowed: any other setting of fit")
+    if key in overrides:
+        raise UserError(f"{name} has {key}, which overrides has too; allowed: one of the two")
 
 
 def _slurm(value: Any) -> dict[str, Any]:
@@ -194,19 +185,25 @@ def _slurm(value: Any) -> dict[str, Any]:
 
 
 def _search(text: dict[str, Any], methods: Collection[Any], overrides: dict[str, Any]) -> Search | None:
-    value, trials, prune_from = text.get("search"), text.get("trials"), text.get("prune_from")
+    value, prune_from = text.get("search"), text.get("prune_from")
+    trials: Any = text.get("trials")
     if value is None:
+        for key in ("trials", "prune_from"):
+            if text.get(key) is not None:
+                raise UserError(f"{key} is {text[key]!r}, where there is no search; allowed: with the key search")
         return None
     if not isinstance(value, dict) or not value or not all(isinstance(key, str) for key in value):
         raise UserError(
             f"search is {value!r}; allowed: dotted settings, such as model.discount: {{low: 0.9, high: 0.99}}"
         )
+    for key in ("grid", "panels"):
+        if text.get(key):
+            raise UserError(f"search is beside {key}; allowed: one task and one algorithm, without a grid or panels")
     if len(methods) > 1:
-        raise UserError(f"search is of {len(methods)} pairs of task and method; allowed: one, without a grid")
-    if not isinstance(trials, int) or not _is_int(trials, 1):
-        raise UserError(f"trials is {trials!r}; allowed with a search: an integer of at least 1")
-    if prune_from is not None and not _is_int(prune_from, 1):
-        raise UserError(f"prune_from is {prune_from!r}; allowed: an epoch, from 1")
+        raise UserError(f"search is of {len(methods)} pairs of task and algorithm; allowed: one")
+    require_int("trials", trials, 1)
+    if prune_from is not None:
+        require_int("prune_from", prune_from, 1)
     for key in value:
         _require_free("search", key, overrides)
     return Search({key: read_setting(key, setting) for key, setting in value.items()}, trials, prune_from)

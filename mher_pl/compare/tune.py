@@ -1,7 +1,6 @@
 """The `tune` command: a search for the settings of the largest area under the learning curve, in trials of fits."""
 
 import shlex
-import signal
 import statistics
 import threading
 from collections.abc import Sequence
@@ -10,14 +9,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mher_pl.compare.engines import ENGINES
-from mher_pl.compare.fits import STOP_SIGNALS, interruptible, reason, require_folder, run_cell
+from mher_pl.compare.fits import interruptible, reason, require_folder, run_cell, say
 from mher_pl.compare.grid import Cell, Sweep, require_good_settings
 from mher_pl.compare.job import GRACE_S, Busy, Engine, Stopped
 from mher_pl.compare.runs import CurvePoint, Run
 from mher_pl.compare.statistics import area_under_curve
 from mher_pl.compare.study import Study, name
-from mher_pl.compare.sweep_file import read_sweep, require_jobs
-from mher_pl.errors import Interrupted, OneLineParser, UserError
+from mher_pl.compare.sweep_file import read_sweep
+from mher_pl.errors import Interrupted, OneLineParser, UserError, require_int
 from mher_pl.storage.configs import find_config
 from mher_pl.storage.settings import as_text
 
@@ -57,7 +56,7 @@ class Tuning:
         """Run trials until there are enough, as many at once as there are jobs for all their seeds.
 
         Returns:
-            The exit code: 0, 1 if a trial failed, 130 after Ctrl-C, 143 after SIGTERM.
+            The exit code: 0, 1 if a trial failed, 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
         """
         at_once = max(1, self._sweep.jobs // len(self._sweep.seeds))
         with self._fits, ThreadPoolExecutor(at_once) as threads, interruptible():
@@ -65,12 +64,10 @@ class Tuning:
                 running = [threads.submit(self._run_trials) for _ in range(at_once)]
                 wait(running)
             except Interrupted as interruption:
-                for number in STOP_SIGNALS:
-                    signal.signal(number, signal.SIG_IGN)
-                print(f"stopping: running fits save and end, within {GRACE_S:.0f} s", flush=True)
+                say(f"stopping: running fits save and end, within {GRACE_S:.0f} s")
                 self._stop.set()
                 threads.shutdown()
-                print("stopped: the same command goes on from here", flush=True)
+                say("stopped: the same command goes on from here")
                 return interruption.exit_code
         for thread in running:
             thread.result()
@@ -168,7 +165,8 @@ def main(argv: list[str]) -> int:
     if search is None:
         raise UserError(f"SWEEP is {path}, which has no search; allowed: a file with the key search")
     if arguments.jobs is not None:
-        sweep = replace(sweep, jobs=require_jobs(arguments.jobs, "--jobs"))
+        require_int("--jobs", arguments.jobs, 1)
+        sweep = replace(sweep, jobs=arguments.jobs)
     require_good_settings([sweep.cells_at("search", point)[0] for point in search.examples()])
     require_folder(sweep.out)
     study = Study(sweep, search)

@@ -138,3 +138,23 @@ def test_a_table_that_is_none_is_refused_before_anything_runs(workspace):
     with pytest.raises(UserError, match=r"--kept is kept.csv .*; allowed: a CSV file, with columns task, algorithm"):
         sweep.main([panels_file(), "--kept", "kept.csv"])
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("row", ["one,her,x", ",her,0", "one,,0", "one,a/her,0"])
+def test_a_row_of_the_table_that_names_no_cell_is_refused_before_anything_runs(workspace, row):
+    Path("kept.csv").write_text(
+        f"task,algorithm,seed,epoch,env_steps,metric,value\n{row},1,100,eval/success_rate,0.5\n"
+    )
+    with pytest.raises(UserError, match=r"--kept is kept.csv \(ValueError: .*\); allowed: a CSV file, with columns"):
+        sweep.main([panels_file(), "--kept", "kept.csv"])
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "setting"), [([], "out is out"), (["--kept", "kept/a.csv"], "--kept is kept/a.csv")]
+)
+def test_a_figure_that_cannot_be_written_is_named_with_the_setting_of_its_folder(workspace, options, setting):
+    for folder in ("out", "kept"):
+        Path(folder, "grid.png").mkdir(parents=True)
+    with pytest.raises(UserError, match=rf"{setting}, but the figure \w+/grid.png cannot be written \(Is a dir"):
+        sweep.main([panels_file(), *options])

@@ -1,13 +1,16 @@
 import os
 import signal
+import subprocess
 import sys
 import threading
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fake_sweeps import (
     FAKE_FIT,
+    RUN_SWEEP,
     TESTS,
     attempts,
     behave,
@@ -156,6 +159,23 @@ def test_an_interrupted_sweep_lets_its_cells_save_and_the_next_one_continues_the
     assert " --ckpt_path last # " in attempts("one/mher/seed_1")[1]
 
 
+def test_a_terminal_that_closes_has_the_cells_save(workspace):
+    behave(seed_0="hang")
+    terminal, inner = os.openpty()
+
+    def begin():
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where these tests run under nohup
+        os.login_tty(inner)
+
+    process = subprocess.Popen([sys.executable, "-c", RUN_SWEEP, grid_file(seeds=2)], preexec_fn=begin)
+    wait_until(lambda: log_says("waiting"))
+    os.close(inner)
+    os.close(terminal)
+    assert process.wait(timeout=30) == 128 + signal.SIGHUP
+    assert log_says("saved")
+    assert not Path("out/one/mher/seed_1").exists()
+
+
 def test_a_cell_that_does_not_listen_is_killed(workspace, monkeypatch):
     monkeypatch.setattr(job, "GRACE_S", 0.2)
     stop = threading.Event()
@@ -234,6 +254,16 @@ def test_an_interrupted_sweep_on_ray_lets_its_cells_save(workspace):
 def test_a_missing_ray_is_named_with_the_way_to_get_it(workspace, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match="--engine is ray, which is not installed; allowed: local, or pip install"):
+        sweep.main([grid_file(), "--engine", "ray"])
+
+
+def test_a_cluster_of_ray_that_is_none_is_named(workspace, monkeypatch):
+    def init(**_):
+        raise ConnectionError("Could not find\nany running Ray instance")
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    monkeypatch.setenv("RAY_ADDRESS", "here:1")
+    with pytest.raises(UserError, match=r"RAY_ADDRESS is 'here:1' \(Could not find any running Ray.*\); allowed"):
         sweep.main([grid_file(), "--engine", "ray"])
 
 

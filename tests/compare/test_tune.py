@@ -12,6 +12,7 @@ from fake_sweeps import RUN_SWEEP, TESTS, behave, grid_file, wait_until, write
 
 from mher_pl.compare import sweep, tune
 from mher_pl.compare.report import main as report
+from mher_pl.compare.search import Range
 from mher_pl.compare.study import Study
 from mher_pl.compare.sweep_file import read_sweep
 from mher_pl.errors import UserError
@@ -162,7 +163,7 @@ def test_more_trials_may_be_added_and_other_settings_may_not(workspace):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"search": None}, "SWEEP is .*, which has no search; allowed: a file with the key search"),
+        ({"search": None, "trials": None}, "SWEEP is .*, which has no search; allowed: a file with the key search"),
         ({"search": [1]}, r"search is \[1\]; allowed: dotted settings"),
         ({"search": {"rise": 1}}, "search has rise: 1; allowed: a list of different values, or low and high"),
         ({"search": {"rise": [1]}}, r"search has rise: \[1\]; allowed"),
@@ -172,17 +173,34 @@ def test_more_trials_may_be_added_and_other_settings_may_not(workspace):
         ({"search": {"rise": {"low": 0, "high": float("inf")}}}, "search has rise: .*; allowed"),
         ({"search": {"rise": {"low": 0, "high": 1, "step": 1}}}, "search has rise: .*; allowed"),
         ({"search": {"seed_everything": [1, 2]}}, "search has seed_everything, which the sweep sets for each cell"),
-        ({"search": {"behave": ["fail", "learn"]}}, "search has behave, which the sweep sets for each cell"),
-        ({"tasks": ["one", "two"]}, "search is of 2 pairs of task and method; allowed: one, without a grid"),
-        ({"grid": {"a": [1, 2]}}, "search is of 2 pairs of task and method; allowed: one, without a grid"),
-        ({"trials": None}, "trials is None; allowed with a search: an integer of at least 1"),
-        ({"prune_from": 0}, "prune_from is 0; allowed: an epoch, from 1"),
+        ({"search": {"behave": ["fail", "learn"]}}, "search has behave, which overrides has too; allowed: one of"),
+        ({"tasks": ["one", "two"]}, "search is of 2 pairs of task and algorithm; allowed: one"),
+        ({"grid": {"a": [1]}}, "search is beside grid; allowed: one task and one algorithm, without a grid or panels"),
+        (
+            {"tasks": None, "algorithms": None, "panels": {"a": {"task": "one", "curves": {"b": {"her": {"c": 1}}}}}},
+            "search is beside panels; allowed: one task and one algorithm, without a grid or panels",
+        ),
+        ({"trials": None}, "trials is null; allowed: an integer of at least 1"),
+        ({"prune_from": 0}, "prune_from is 0; allowed: an integer of at least 1"),
     ],
 )
 def test_a_search_that_makes_no_sense_is_named(workspace, content, message):
     with pytest.raises(UserError, match=message):
         tune.main([search_file(**content)])
     assert not Path("out").exists()
+
+
+def test_numbers_that_yaml_takes_for_texts_are_numbers(workspace):
+    space = {"low": "1e-4", "high": "1e-2", "log": True}  # YAML wants 1.0e-4
+    assert read_sweep(Path(search_file(search={"rise": space}))).search.space["rise"] == Range(1e-4, 1e-2, log=True)
+    with pytest.raises(UserError, match=r"search has rise: .*; allowed"):
+        read_sweep(Path(search_file(search={"rise": {"low": "one", "high": "1e-2"}})))
+
+
+def test_a_table_of_trials_that_cannot_be_written_is_one_line(workspace):
+    Path("out/trials.csv").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"out is out \(Is a directory\); allowed: a folder that can be written"):
+        tune.main([search_file(trials=1)])
 
 
 def test_a_sweep_does_not_run_a_search(workspace):
