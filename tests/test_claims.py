@@ -56,3 +56,21 @@ def test_every_method_of_a_claim_is_in_a_figure():
             assert all((task, name) in figures for task in claim.tasks for name in claims.methods_of(relation)), (
                 claim.text
             )
+
+
+def test_what_the_supervised_loss_alone_does_is_that_of_the_curves():
+    page, curves = (ROOT / "docs" / "claims.md").read_text(), claims.read_curves()
+    methods = {
+        "`no_mbr`, alpha = 3": "no_mbr",
+        "alpha = 1": "no_mbr-imitation_weight-1.0",
+        "alpha = 0.3": "no_mbr-imitation_weight-0.3",
+        "as that program": "no_mbr_as_program",
+        "`no_sl`": "no_sl",
+    }
+    for name, method in methods.items():
+        cells = []
+        for task in ("point2d", "fetch"):
+            rates = curves[task, method]
+            assert len(rates) == 5
+            cells += [np.median(own.mean(axis=1)) for own in (rates, rates[:, -5:])]
+        assert f"| {name} | {' | '.join(f'{cell:.2f}' for cell in cells)} |" in page
