@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 from lightning import LightningModule
+from lightning_utilities.core.apply_func import apply_to_collection
 from tensordict import TensorDict
 from torch import Tensor, nn
 
@@ -298,4 +299,5 @@ class Agent(LightningModule, ABC):
 def keep_settings(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
     """Return a saved optimiser's state with the learning rate and other settings that `optimizer` has."""
     groups = zip(state["param_groups"], optimizer.param_groups, strict=True)
-    return state | {"param_groups": [{**own, "params": saved["params"]} for saved, own in groups]}
+    moments = apply_to_collection(state["state"], Tensor, torch.clone)  # a view of the file would keep it on the disk
+    return {"state": moments, "param_groups": [{**own, "params": saved["params"]} for saved, own in groups]}

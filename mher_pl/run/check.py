@@ -10,7 +10,7 @@ from mher_pl.run.cli import MherCLI
 from mher_pl.run.messages import quiet
 
 # Where a fit runs is not for the machine that checks to judge.
-HERE = ("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto")
+HERE = {"trainer.accelerator": "cpu", "trainer.devices": 1, "trainer.num_nodes": 1, "trainer.strategy": "auto"}
 
 
 def main() -> None:
@@ -19,10 +19,11 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what an environment prints, also from C, is no answer
     with tempfile.TemporaryDirectory() as folder:
+        here = [f"--{key}={value}" for key, value in (HERE | {"trainer.default_root_dir": folder}).items()]
         for line in sys.stdin:
             reason = ""
             try:
-                MherCLI([*json.loads(line), f"--trainer.default_root_dir={folder}", *HERE], run=False)
+                MherCLI([*json.loads(line), *here], run=False)
             except UserError as error:
                 reason = str(error)
             except Exception as error:

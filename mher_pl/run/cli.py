@@ -3,7 +3,6 @@
 import re
 import sys
 import threading
-from contextlib import nullcontext
 from typing import Any, cast
 
 import yaml
@@ -35,7 +34,6 @@ from mher_pl.parallel.ddp import WorkerStrategy
 from mher_pl.parallel.seeds import SeedParallelStrategy
 from mher_pl.run import failures
 from mher_pl.run.arguments import Parser, expand_run, resolve_configs
-from mher_pl.run.hyperparameters import log_hyperparameters
 from mher_pl.run.messages import UsageError, as_written, explain, explain_class, quiet
 from mher_pl.run.output import Output, as_list
 from mher_pl.run.saved_config import SaveRunConfig, own_config
@@ -227,7 +225,7 @@ class MherCLI(LightningCLI):
             raise about_setting(error, config) or UserError(
                 f"trainer cannot be built as configured: {error}"
             ) from error
-        trainer.threads, trainer.start = self.of_command(self.config).threads, self.start
+        trainer.threads, trainer.start, trainer.output = self.of_command(self.config).threads, self.start, self.output
         return trainer
 
     def _find_folders(self, config: dict[str, Any]) -> RunFolders:
@@ -241,31 +239,30 @@ class MherCLI(LightningCLI):
         folders = RunFolders(root, self.datamodule.task.env, options.algorithm, options.seed_everything)
         trial = config["fast_dev_run"]
         require(not trial or options.ckpt_path is None, "trainer.fast_dev_run", trial, "false with ckpt_path")
-        self.start = find_start(options.ckpt_path, folders)
+        self.start, saved = find_start(options.ckpt_path, folders)
         options.ckpt_path = None if self.start.checkpoint is None else str(self.start.checkpoint)
-        if self.start.saved is not None:
+        if saved is not None:
             self.start.require_epochs_left(config["max_epochs"])
-            self.model.require_own(self.start.saved)
-            self.datamodule.require_own(self.start.saved[type(self.datamodule).__name__])
+            self.model.require_own(saved)
+            self.datamodule.require_own(saved[type(self.datamodule).__name__])
             dump = self._parser(self.subcommand).dump(own_config(self.of_command(self.config)), skip_none=False)
             self.changes = self.start.changes(dict(flatten(yaml.safe_load(dump))))
         return folders
 
     def _run_subcommand(self, subcommand: str) -> None:  # no public method encloses all of a command, errors included
-        """Run it; while it trains, nobody else writes into the run's folder, and what it cannot begin leaves none."""
-        with nullcontext() if self.output is None else self.output.held():
-            try:
-                super()._run_subcommand(subcommand)
-            except EnvironmentFailed:
-                raise
-            except Exception as error:
-                began = self.datamodule.episodes > 0
-                if self.output is not None and not began:
-                    self.output.remove()
-                if isinstance(error, ValueError | MisconfigurationException) and not began:
-                    raise about_setting(error, self.of_command(self.config_init).trainer) or error from error
-                folder = self.output.folder if self.output is not None and self.output.writes else None
-                raise failures.of_machine(error, folder) or error from error
+        """Run it; what it cannot begin leaves no folder."""
+        try:
+            super()._run_subcommand(subcommand)
+        except EnvironmentFailed:
+            raise
+        except Exception as error:
+            began = self.datamodule.episodes > 0
+            if self.output is not None and not began:
+                self.output.remove()
+            if isinstance(error, ValueError | MisconfigurationException) and not began:
+                raise about_setting(error, self.of_command(self.config_init).trainer) or error from error
+            folder = self.output.folder if self.output is not None and self.output.writes else None
+            raise failures.of_machine(error, folder) or error from error
 
     def tell_start(self) -> None:
         """Say which run goes on, from where, and with which other settings."""
@@ -274,10 +271,8 @@ class MherCLI(LightningCLI):
                 print(line)
 
     def before_fit(self) -> None:
-        """Say what goes on, or log a new run's hyperparameters beside the success rate that they led to."""
+        """Say what goes on."""
         self.tell_start()
-        if not self.start.resumed:
-            log_hyperparameters(self.trainer.loggers, self.config_dump)
 
     def after_fit(self) -> None:
         """Fail if a seed failed.

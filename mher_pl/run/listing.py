@@ -63,7 +63,11 @@ def line(indent: str, name: str, text: str) -> str:
 
 def first_sentence(config: Path) -> str:
     """Return the first sentence of the comment that a config file begins with."""
-    comment = re.match(r"(?:#.*\n)*", config.read_text())
+    try:
+        text = config.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):  # of the user's, which must not hide all others
+        return "(cannot be read)"
+    comment = re.match(r"(?:#.*\n)*", text)
     text = " ".join(line.lstrip("# ") for line in comment[0].splitlines()) if comment else ""
     return re.split(r"(?<=\.) (?=[A-Z])", text)[0]
 

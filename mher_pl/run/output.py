@@ -14,9 +14,9 @@ from typing import Any
 
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from mher_pl.errors import EnvironmentFailed
+from mher_pl.errors import EnvironmentFailed, UserError
 from mher_pl.run.start import Start
-from mher_pl.storage.folder import RunFolders, remove_empty, sole_writer
+from mher_pl.storage.folder import RunFolders, last_written, remove_empty, sole_writer
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,13 @@ class Output:
     folder: Path
     writes: bool  # of data-parallel workers the first one logs and saves for all, the others only read
     made: list[Path]  # the folder and those around it, where they are new
+    written: int | None = None  # when the last checkpoint was, as the start found it
 
     @classmethod
     def claim(cls, folders: RunFolders, start: Start, writes: bool) -> Output:
         """Take the folder that the run goes on in, or a new one."""
         if start.folder is not None:
-            return cls(start.folder, writes, made=[])
+            return cls(start.folder, writes, made=[], written=start.written)
         if not writes:
             return cls(folders.folder(folders.newest() + 1), writes, made=[])
         around = [path for path in (folders.parent, *folders.parent.parents) if not os.path.exists(path)]
@@ -61,12 +62,17 @@ class Output:
         """Keep everybody else from writing here, and keep the traceback of an environment that fails.
 
         Raises:
-            UserError: another process trains the run.
+            UserError: another process trains the run, or it was trained since the start read its last checkpoint.
         """
         if not self.writes:
             yield
             return
         with sole_writer(self.folder):
+            if last_written(self.folder) != self.written:  # table and events would go on from the old one
+                raise UserError(
+                    f"ckpt_path names the run in {self.folder}, which was trained since this start read it; allowed: "
+                    "a new start, with --ckpt_path last or mher_pl.load(..., ckpt_path='last')"
+                )
             try:
                 yield
             except EnvironmentFailed as error:
@@ -77,10 +83,11 @@ class Output:
                 raise
 
     def remove(self) -> None:
-        """Remove what this start made, the folder with all that is in it."""
+        """Remove what this start made, the folder with all that is in it unless another process trains there."""
         if self.made:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            remove_empty(self.made)
+            with suppress(UserError, OSError), sole_writer(self.folder):
+                shutil.rmtree(self.folder, ignore_errors=True)
+                remove_empty(self.made)
 
 
 def as_list(value: Any) -> list[Any]:

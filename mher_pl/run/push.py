@@ -10,7 +10,7 @@ from mher_pl.evaluate import wilson_interval
 from mher_pl.policy import Policy, load_policy, save_policy
 from mher_pl.storage.configs import read_config
 from mher_pl.storage.folder import checkpoint_file, config_of
-from mher_pl.storage.hub import HUB, POLICY, upload
+from mher_pl.storage.hub import HUB, POLICY, make_repository, upload
 
 CARD = """\
 # {algorithm} on {env}
@@ -46,6 +46,7 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     require_int("--episodes", options.episodes, 1)
     policy, config = load_policy(options.run), run_config(options.run)
+    address = make_repository(options.repo)  # what cannot be is told before the evaluation, which takes long
     card = model_card(policy, config, options.repo, options.episodes)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / POLICY
@@ -53,7 +54,8 @@ def main(argv: list[str]) -> int:
         files: dict[str, Path | bytes] = {POLICY: file, "README.md": card.encode()}
         if config is not None:
             files["config.yaml"] = config
-        print(upload(files, options.repo, f"Policy on {policy.env}"))
+        upload(files, options.repo, f"Policy on {policy.env}")
+    print(address)
     return 0
 
 

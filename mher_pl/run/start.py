@@ -8,7 +8,7 @@ from typing import Any
 
 from mher_pl.errors import UserError
 from mher_pl.storage.checkpoint import read_checkpoint
-from mher_pl.storage.folder import RunFolders, changed_settings, checkpoint_file
+from mher_pl.storage.folder import RunFolders, changed_settings, checkpoint_file, last_written
 
 OVER = ("warmup.",)  # settings of what a checkpoint has behind it
 
@@ -19,23 +19,15 @@ class Start:
 
     folder: Path | None = None
     checkpoint: Path | None = None
-    saved: dict[str, Any] | None = None  # the checkpoint's content
     asked: bool = False  # whether it was asked for one
+    written: int | None = None  # when the last checkpoint in `folder` was, as `last_written` has it
+    epochs: int = 0  # in the checkpoint
+    env_steps: int = -1  # in the checkpoint, -1 without one
 
     @property
     def resumed(self) -> bool:
         """Whether a run goes on from its own last checkpoint."""
         return self.folder is not None and self.checkpoint is not None
-
-    @property
-    def epochs(self) -> int:
-        """Epochs in the checkpoint."""
-        return 0 if self.saved is None else self.saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-
-    @property
-    def env_steps(self) -> int:
-        """Environment steps in the checkpoint, -1 without one."""
-        return -1 if self.saved is None else self.saved["GoalDataModule"]["env_steps"]
 
     def changes(self, settings: dict[str, object]) -> list[str]:
         """Say which of `settings` are other ones than those of the checkpoint's run, and come into force with it.
@@ -75,8 +67,8 @@ class Start:
         ]
 
 
-def find_start(ckpt_path: str | None, folders: RunFolders) -> Start:
-    """Find what `ckpt_path` names.
+def find_start(ckpt_path: str | None, folders: RunFolders) -> tuple[Start, dict[str, Any] | None]:
+    """Find what `ckpt_path` names, and return it with the checkpoint's content, which keeps the file on the disk.
 
     `last` goes on in the folder of the newest run, from the start if it ended before its first checkpoint, and begins
     one where there is none; the path of a run's own last checkpoint goes on, too. Any other checkpoint begins a new
@@ -86,9 +78,16 @@ def find_start(ckpt_path: str | None, folders: RunFolders) -> Start:
         UserError: there is no such checkpoint, it cannot be read, or it is not clear which run is the last.
     """
     if ckpt_path is None:
-        return Start()
+        return Start(), None
     if ckpt_path == "last":
-        folder, last = folders.latest()
-        return Start(folder, last, None if last is None else read_checkpoint(last), asked=True)
-    checkpoint = checkpoint_file(ckpt_path)
-    return Start(folders.owner(checkpoint), checkpoint, read_checkpoint(checkpoint), asked=True)
+        folder, checkpoint = folders.latest()
+    else:
+        checkpoint = checkpoint_file(ckpt_path)
+        folder = folders.owner(checkpoint)
+    written = None if folder is None else last_written(folder)  # before it is read, for it may be replaced meanwhile
+    if checkpoint is None:
+        return Start(folder, asked=True, written=written), None
+    saved = read_checkpoint(checkpoint)
+    epochs = saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    env_steps = saved["GoalDataModule"]["env_steps"]
+    return Start(folder, checkpoint, asked=True, written=written, epochs=epochs, env_steps=env_steps), saved

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from lightning import Trainer
 
 from mher_pl.errors import UserError, require
+from mher_pl.run.output import Output
 from mher_pl.run.start import Start
 from mher_pl.run.threads import cpu_threads
 
@@ -20,6 +21,7 @@ class RunTrainer(Trainer):
 
     threads: int | None = None  # see `cpu_threads`
     start = Start()  # where it was built to start
+    output: Output | None = None  # where it writes
     fitted = False
 
     def fit(
@@ -34,28 +36,47 @@ class RunTrainer(Trainer):
         """Train, from the checkpoint that it was built to start from unless another file is named.
 
         Raises:
-            UserError: it trained before, and would throw the replay away; or which run is the last was not said when it
-                was built, with a folder of its own.
+            UserError: it trained before, and would throw the replay away; which run is the last was not said when it
+                was built, with a folder of its own; another process trains the run, or has done so meanwhile.
         """
         if self.fitted:
             raise UserError("trainer.fit is called again; allowed: once, then mher_pl.load(..., ckpt_path='last')")
-        if ckpt_path == "last":
-            require(self.start.asked, "ckpt_path", ckpt_path, "a file, or mher_pl.load(..., ckpt_path='last')")
-        self.fitted, path = True, self.start.checkpoint if ckpt_path in (None, "last") else ckpt_path
-        with self._threads():
+        path = self._begin_with(ckpt_path)
+        with nullcontext() if self.output is None else self.output.held(), self._threads():
+            self.fitted = True
             super().fit(model, train_dataloaders, val_dataloaders, datamodule, path, weights_only)
 
-    def validate(self, *args: Any, **kwargs: Any) -> list[dict[str, float]]:  # type: ignore[override]
-        """Repeat the evaluation of an epoch and return its means."""
+    def validate(
+        self, model: Any = None, dataloaders: Any = None, ckpt_path: Any = None, *args: Any, **kwargs: Any
+    ) -> list[dict[str, float]]:
+        """Repeat the evaluation of an epoch and return its means; before `fit` that of the checkpoint it starts from.
+
+        Raises:
+            UserError: which run is the last was not said when the trainer was built.
+        """
         with self._threads():
-            super().validate(*args, **kwargs)
+            super().validate(model, dataloaders, self._begin_with(ckpt_path), *args, **kwargs)
         return [self._evaluated()]
 
-    def test(self, *args: Any, **kwargs: Any) -> list[dict[str, float]]:  # type: ignore[override]
-        """Evaluate on episodes of `test`'s own and return the means."""
+    def test(
+        self, model: Any = None, dataloaders: Any = None, ckpt_path: Any = None, *args: Any, **kwargs: Any
+    ) -> list[dict[str, float]]:
+        """Evaluate on episodes of `test`'s own and return the means, of the same weights as `validate`.
+
+        Raises:
+            UserError: which run is the last was not said when the trainer was built.
+        """
         with self._threads():
-            super().test(*args, **kwargs)
+            super().test(model, dataloaders, self._begin_with(ckpt_path), *args, **kwargs)
         return [self._evaluated()]
+
+    def _begin_with(self, ckpt_path: Any) -> Any:
+        """Return the checkpoint to read, before `fit` where none is named the one that it was built to start from."""
+        if self.fitted or ckpt_path not in (None, "last"):
+            return ckpt_path
+        asked = ckpt_path is None or self.start.asked
+        require(asked, "ckpt_path", ckpt_path, "a file, or mher_pl.load(..., ckpt_path='last')")
+        return self.start.checkpoint
 
     def _evaluated(self) -> dict[str, float]:
         # Lightning returns what goes to the loggers, which count environment steps and not as Lightning does.

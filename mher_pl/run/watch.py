@@ -1,8 +1,9 @@
 """The `watch` command: a policy's episodes, beside the goals that they would be relabelled with and their values."""
 
+import os
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 
 import imageio.v3 as imageio
 import numpy as np
@@ -14,12 +15,12 @@ from mher_pl.callbacks.watched import watch
 from mher_pl.data import GoalDataModule
 from mher_pl.data.replay import EpisodeReplay
 from mher_pl.envs.draw import Window
-from mher_pl.errors import OneLineParser, UserError, require_int
+from mher_pl.errors import OneLineParser, UserError, require, require_int
 from mher_pl.run.api import load
 from mher_pl.run.check import HERE
 from mher_pl.run.messages import quiet
 from mher_pl.storage.checkpoint import read_checkpoint
-from mher_pl.storage.folder import checkpoint_file, config_of
+from mher_pl.storage.folder import checkpoint_file, config_of, local_path, require_writable
 
 
 def main(argv: list[str]) -> int:
@@ -30,7 +31,12 @@ def main(argv: list[str]) -> int:
         "and the critic's values.",
     )
     parser.add_argument("run", metavar="RUN", help="a run's folder, RUN/best, or a checkpoint in it")
-    parser.add_argument("--video", type=Path, metavar="FILE", help="write an mp4 in place of opening a window")
+    parser.add_argument(
+        "--video",
+        type=partial(local_path, setting="--video"),
+        metavar="FILE",
+        help="write an mp4 in place of opening a window",
+    )
     parser.add_argument("--episodes", type=int, default=3, help="episodes, one after the other (3)")
     parser.add_argument("--fps", type=int, default=25, help="environment steps a second (25)")
     options = parser.parse_args(argv)
@@ -38,6 +44,10 @@ def main(argv: list[str]) -> int:
     require_int("--fps", options.fps, 1)
     if options.video is None and not Window.possible():
         raise UserError("there is no screen to open a window on, or no toolkit such as tkinter; allowed: --video FILE")
+    if options.video is not None:
+        named = options.video.suffix.lower() == ".mp4" and not os.path.isdir(options.video)
+        require(named, "--video", str(options.video), "a file's name that ends in .mp4")
+        require_writable(options.video.parent, "--video's folder")
     quiet()
     agent, data = load_run(options.run)
     pictures = show(agent, data, options.episodes)
@@ -49,9 +59,8 @@ def main(argv: list[str]) -> int:
         window.close()
         return 0
     try:
-        options.video.parent.mkdir(parents=True, exist_ok=True)
         imageio.imwrite(options.video, np.stack(list(pictures)), fps=options.fps, macro_block_size=2)
-    except (OSError, ValueError) as error:  # ValueError: a name without a known ending
+    except OSError as error:
         raise UserError(f"--video is {str(options.video)!r} ({error}); allowed: an mp4 that can be written") from error
     print(f"video {options.video}")
     return 0
@@ -62,8 +71,7 @@ def load_run(path: str) -> tuple[Agent, GoalDataModule]:
     checkpoint = checkpoint_file(path)
     with tempfile.TemporaryDirectory() as folder:  # in place of a new run's
         settings = {"trainer.default_root_dir": folder, "trainer.logger": False, "trainer.callbacks": None}
-        settings |= dict(setting.removeprefix("--").split("=") for setting in HERE)
-        model, data, _ = load(config_of(checkpoint), **settings)
+        model, data, _ = load(config_of(checkpoint), **settings | HERE)
     saved = read_checkpoint(checkpoint)
     model.require_own(saved)
     model.load_state_dict(saved["state_dict"])

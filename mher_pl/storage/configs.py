@@ -48,7 +48,8 @@ def named_configs(folder: str, *roots: Path) -> list[Path]:
     found: dict[str, Path] = {}
     for root in roots or (Path("configs"), SHIPPED):
         for path in (root / folder).glob("*.yaml"):
-            found.setdefault(path.stem, path)
+            if isfile(path):
+                found.setdefault(path.stem, path)
     return [found[name] for name in sorted(found)]
 
 
@@ -62,7 +63,7 @@ def read_config(setting: str, path: str | Path) -> dict[str, Any]:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{setting} is {str(path)!r} ({error.strerror}); allowed: a YAML file of settings") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that does not exist
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: other bytes than UTF-8, a date that does not exist
         mark = getattr(error, "problem_mark", None)
         place = "" if mark is None else f" from line {mark.line + 1} on"
         raise UserError(f"{setting} is {str(path)!r}, no YAML{place}; allowed: a YAML file of settings") from error

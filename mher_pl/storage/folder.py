@@ -8,9 +8,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from mher_pl.errors import UserError, require, shown
+from mher_pl.storage.configs import read_config
 from mher_pl.storage.settings import flatten
 
 CONFIG = "config.yaml"
@@ -48,14 +47,16 @@ class RunFolders:
         Raises:
             UserError: it cannot be created.
         """
+        number = self.newest()
         while True:
-            folder = self.folder(self.newest() + 1)
+            number += 1
+            folder = self.folder(number)
             try:
                 folder.mkdir(parents=True)
-            except FileExistsError:  # another program was quicker
-                continue
             except OSError as error:
-                raise UserError(
+                if isinstance(error, FileExistsError) and os.path.lexists(folder):  # another program was quicker
+                    continue
+                raise UserError(  # also where a folder around it is a link to nowhere, which "exists"
                     f"trainer.default_root_dir is {shown(str(self.root))} ({error.strerror}); allowed: a folder that "
                     "can be written"
                 ) from error
@@ -80,9 +81,9 @@ class RunFolders:
         """Return the run's folder if `checkpoint` is the last one of a run of this task, algorithm and seed."""
         folder = checkpoint.resolve().parent.parent
         try:
-            config = yaml.safe_load((folder / CONFIG).read_text())
+            config = read_config("config", folder / CONFIG)
             same = (config["data"]["env"], config["algorithm"], config["seed_everything"])
-        except (OSError, yaml.YAMLError, TypeError, KeyError):
+        except (UserError, TypeError, KeyError):
             return None
         is_last = checkpoint.resolve() == folder / LAST
         return folder if is_last and same == (self.env, self.algorithm, self.seed) else None
@@ -111,11 +112,19 @@ def sole_writer(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def last_written(folder: Path) -> int | None:
+    """Return when a run's last checkpoint was written, a Unix time in nanoseconds; None where there is none."""
+    try:
+        return os.stat(folder / LAST).st_mtime_ns
+    except OSError:
+        return None
+
+
 def changed_settings(folder: Path, settings: dict[str, object]) -> dict[str, tuple[object, object]]:
     """Return those of `settings` that the config in a run's folder has otherwise, each with its value there."""
     try:
-        saved = dict(flatten(yaml.safe_load((folder / CONFIG).read_text())))
-    except (OSError, yaml.YAMLError):
+        saved = dict(flatten(read_config("config", folder / CONFIG)))
+    except UserError:
         return {}
     return {key: (value, saved[key]) for key, value in settings.items() if saved.get(key, value) != value}
 

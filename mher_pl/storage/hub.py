@@ -11,6 +11,7 @@ from mher_pl.version import __version__
 
 HUB = "hf://"
 POLICY = "policy.safetensors"  # the file that is meant where none is named
+OWN = "user/repo where you may write, after `hf auth login` or with the variable HF_TOKEN"
 
 
 def download(uri: str) -> Path:
@@ -21,23 +22,32 @@ def download(uri: str) -> Path:
     """
     with _hub_errors("path", uri, "hf://user/repo or hf://user/repo/file of a repository that can be reached") as hub:
         place = hub.parse_hf_uri(uri)
-        api = hub.HfApi(library_name="mher_pl", library_version=__version__)
-        return Path(api.hf_hub_download(place.id, place.path_in_repo or POLICY, revision=place.revision))
+        return Path(_client(hub).hf_hub_download(place.id, place.path_in_repo or POLICY, revision=place.revision))
 
 
-def upload(files: Mapping[str, Path | bytes], repo_id: str, message: str) -> str:
-    """Put files into a model repository, which is made where there is none, as one commit; return its address.
+def make_repository(repo_id: str) -> str:
+    """Make a model repository where there is none, and return its address.
 
     Raises:
         UserError: that is not possible, or the package `huggingface_hub` is missing.
     """
-    allowed = "user/repo where you may write, after `hf auth login` or with the variable HF_TOKEN"
-    with _hub_errors("REPO", repo_id, allowed) as hub:
-        api = hub.HfApi(library_name="mher_pl", library_version=__version__)
-        url = api.create_repo(repo_id, exist_ok=True)
+    with _hub_errors("REPO", repo_id, OWN) as hub:
+        return str(_client(hub).create_repo(repo_id, exist_ok=True))
+
+
+def upload(files: Mapping[str, Path | bytes], repo_id: str, message: str) -> None:
+    """Put files into a model repository as one commit.
+
+    Raises:
+        UserError: that is not possible, or the package `huggingface_hub` is missing.
+    """
+    with _hub_errors("REPO", repo_id, OWN) as hub:
         operations = [hub.CommitOperationAdd(path_in_repo=name, path_or_fileobj=file) for name, file in files.items()]
-        api.create_commit(repo_id, operations, commit_message=message)
-        return str(url)
+        _client(hub).create_commit(repo_id, operations, commit_message=message)
+
+
+def _client(hub: Any) -> Any:
+    return hub.HfApi(library_name="mher_pl", library_version=__version__)
 
 
 @contextmanager

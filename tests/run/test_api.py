@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from pathlib import Path
 
 import pytest
 import sklearn.mixture  # noqa: F401  for its OpenMP, which MEP computes with
@@ -14,7 +15,11 @@ from mher_pl.envs.batch import CORES, physics_threads
 from mher_pl.errors import UserError
 from mher_pl.run.api import load
 from mher_pl.run.threads import cpu_threads
+from mher_pl.storage.folder import sole_writer
+from mher_pl.storage.metrics import read_metrics
 from tests.conftest import SMALL
+
+MAPS = Path("/proc/self/maps")
 
 
 def process_state() -> list[object]:
@@ -46,6 +51,51 @@ def test_a_run_goes_on_in_its_folder_and_is_fitted_once(build, capsys):
     third = build("point2d")
     with pytest.raises(UserError, match=r"ckpt_path is 'last'; allowed: a file, or mher_pl.load"):
         third.trainer.fit(third.model, third.datamodule, ckpt_path="last")
+
+
+def test_a_run_that_another_process_trains_is_refused(build):
+    first = build("point2d")
+    folder = Path(first.trainer.default_root_dir)
+    with sole_writer(folder):
+        with pytest.raises(UserError, match=r"seed_0, which another process trains; allowed: a run that has ended"):
+            first.trainer.fit(first.model, first.datamodule)
+        first.trainer.output.remove()
+        assert folder.is_dir(), "the other one's"
+    assert list(folder.iterdir()) == []
+    first.trainer.fit(first.model, first.datamodule)
+    assert (folder / "config.yaml").is_file()
+
+
+def test_a_run_that_was_trained_since_it_was_read_is_refused(build):
+    first = build("point2d")
+    first.trainer.fit(first.model, first.datamodule)
+    ahead, behind = (build("point2d", **{"trainer.max_epochs": end, "ckpt_path": "last"}) for end in (3, 5))
+    ahead.trainer.fit(ahead.model, ahead.datamodule)
+    with pytest.raises(UserError, match=r"seed_0, which was trained since this start read it; allowed: a new start"):
+        behind.trainer.fit(behind.model, behind.datamodule)
+    assert {line.epoch for line in read_metrics(Path(first.trainer.default_root_dir))} == {1, 2, 3}
+
+
+@pytest.mark.skipif(not MAPS.exists(), reason="no list of the files in memory")
+def test_a_run_that_goes_on_keeps_no_checkpoint_that_was_replaced(trained, build):
+    last = Path(trained.trainer.default_root_dir) / "checkpoints" / "last.ckpt"
+    second = build("point2d", **{"trainer.max_epochs": 2, "ckpt_path": "last"})
+    second.trainer.fit(second.model, second.datamodule)
+    assert str(last) not in MAPS.read_text()
+
+
+def test_before_fit_the_checkpoint_is_evaluated_that_it_would_start_from(trained, build):
+    (fitted,) = trained.trainer.validate(trained.model, trained.datamodule)
+    (tested,) = trained.trainer.test(trained.model, trained.datamodule)
+    run = trained.trainer.default_root_dir
+    second = build("point2d", **{"trainer.max_epochs": 2, "ckpt_path": run})
+    assert second.trainer.validate(second.model, second.datamodule) == [fitted]
+    assert second.trainer.test(second.model, datamodule=second.datamodule, ckpt_path="last") == [tested]
+    second.trainer.fit(second.model, second.datamodule)
+    (further,) = second.trainer.validate(second.model, second.datamodule)
+    assert further != fitted, "after fit its own weights"
+    with pytest.raises(UserError, match=r"ckpt_path is 'last'; allowed: a file, or mher_pl.load"):
+        build("point2d").trainer.validate(ckpt_path="last")
 
 
 def test_evaluations_return_what_they_measured(trained):

@@ -44,6 +44,20 @@ def test_the_working_folders_own_configs_are_listed(capsys, monkeypatch, tmp_pat
     assert "  mine                My method.\n" in capsys.readouterr().out
 
 
+def test_what_is_no_config_among_them_hides_none_of_the_others(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("configs/folder.yaml").mkdir(parents=True)
+    Path("configs/latin.yaml").write_bytes("# Straße.\n".encode("latin-1"))
+    Path("configs/nowhere.yaml").symlink_to("missing")
+    Path("configs/text.yaml").write_text("# A text.\n", encoding="utf-8")
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    assert "  latin               (cannot be read)\n" in out
+    assert "  text                A text.\n" in out
+    assert "folder" not in re.findall(r"^  (\w+)", out, flags=re.MULTILINE)
+    assert "nowhere" not in out
+
+
 def test_the_version_is_that_of_the_package(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"mher_pl {mher_pl.__version__}\n"

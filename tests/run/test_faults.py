@@ -1,10 +1,13 @@
 """Machines that fail under a run: one line that says so, the last checkpoint whole, and a resume that loses nothing."""
 
+import errno
 import os
 import shutil
 import signal
 import subprocess
+import threading
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from lightning import Callback
 
 from mher_pl.__main__ import main
 from mher_pl.errors import end_signals
+from mher_pl.run import failures
 from tests.trained_runs import arguments, fit, run_folder, state
 
 DISK_KB = 15000  # for one checkpoint of the small run, the one that is written beside it, and what is logged
@@ -64,6 +68,8 @@ class Failing(Callback):
             subprocess.run(["mount", "-o", "remount,ro", str(folder.parents[3])], check=False)
         elif self.what == "memory":
             torch.empty(2**50)
+        elif self.what == "network":
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
 
 
 def failing(what: str) -> list[str]:
@@ -120,6 +126,26 @@ def test_memory_that_runs_out_is_one_line_and_the_run_goes_on_from_its_last_chec
     assert "--ckpt_path last goes on from the last checkpoint" in error
     assert fit(tmp_path, "--ckpt_path=last", epochs=2) == 0
     assert state(run_folder(tmp_path))["/epoch"] == 1
+
+
+def test_a_network_that_fails_is_no_disk_and_keeps_its_traceback(tmp_path):
+    with pytest.raises(ConnectionRefusedError):
+        fit(tmp_path, *failing("network"), epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("error", "of_disk"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "runs/x"), True),
+        (TimeoutError("timed out"), False),
+        (HTTPError("http://here", 500, "Internal Server Error", None, None), False),  # its `filename` is the address
+    ],
+)
+def test_an_error_of_the_system_is_of_a_disk_or_of_something_else(error, of_disk, capsys):
+    assert (failures.of_machine(error, None) is not None) == of_disk
+    failures.of_thread(threading.ExceptHookArgs((type(error), error, None, None)))
+    assert ("Exception in thread" in capsys.readouterr().err) != of_disk, "the caller is told of a disk"
 
 
 def test_a_terminal_that_closes_ends_the_run_saved(tmp_path, capsys):

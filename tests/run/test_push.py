@@ -83,12 +83,16 @@ def test_what_is_not_on_the_hub_is_named_in_a_line(hub):
 def test_without_a_token_network_or_package_one_line_says_so(run, hub, monkeypatch, capsys):
     command = ["push-to-hub", str(run), "me/reach", "--episodes", "1"]
     capsys.readouterr()
+    monkeypatch.setattr(mher_pl.policy.Policy, "evaluate", lambda *args: pytest.fail("it evaluated before"))
 
     def error() -> str:
         assert main(command) == 1
         (line,) = capsys.readouterr().err.splitlines()
         return line
 
+    command[2] = "no//repo"
+    assert error().startswith("error: REPO is 'no//repo' (")
+    command[2] = "me/reach"
     monkeypatch.delenv("HF_TOKEN")
     assert "allowed: user/repo where you may write, after `hf auth login`" in error()
     use("http://127.0.0.1:9", monkeypatch)  # where nobody answers

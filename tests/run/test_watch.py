@@ -69,6 +69,11 @@ def test_the_picture_holds_what_was_up_to_its_step():
             ["--video=x.mp4"],
             "ckpt_path is 'nowhere', which does not exist; allowed: a checkpoint, or a run's folder RUN",
         ),
+        *(
+            ([f"--video={name}"], f"--video is '{name}'; allowed: a file's name that ends in .mp4")
+            for name in ("x.jpg", "x.npz", "x.tiff", "x.png", "x")
+        ),
+        (["--video=/proc/no/x.mp4"], "--video's folder is '/proc/no'; allowed: a folder that can be written"),
     ],
 )
 def test_a_mistake_is_one_line(monkeypatch, capsys, options, message):

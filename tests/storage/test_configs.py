@@ -44,6 +44,13 @@ def test_a_folder_of_that_name_is_no_config():
     assert find_config("--config", "fetch", "") == SHIPPED / "fetch.yaml"
 
 
+def test_a_file_that_is_no_yaml_is_one_line():
+    for content in (b"algorithm: h\xe9r", b"algorithm: 2024-99-99", b"algorithm: ["):
+        write("mine.yaml").write_bytes(content)
+        with pytest.raises(UserError, match=r"--config is 'mine.yaml', no YAML.*; allowed: a YAML file of settings"):
+            read_config("--config", "mine.yaml")
+
+
 def test_a_path_is_never_looked_for_among_the_configs():
     for path in ("algorithms/her", "./fetch", "fetch.yaml"):
         with pytest.raises(UserError, match=f"--config is '{path}'; allowed"):

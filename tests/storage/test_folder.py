@@ -63,6 +63,32 @@ def test_runs_that_begin_at_the_same_time_do_not_share_a_folder(folders):
     assert len(set(claimed)) == 20
 
 
+@pytest.mark.parametrize("link", ["", "Point2DLarge-v1", "Point2DLarge-v1/her"])
+def test_a_link_to_nowhere_in_place_of_a_folder_is_refused(tmp_path, monkeypatch, link):
+    folder, tried = RunFolders.folder, []
+
+    def count(self, number: int) -> Path:
+        tried.append(number)
+        assert len(tried) < 10, "it tries for ever"
+        return folder(self, number)
+
+    monkeypatch.setattr(RunFolders, "folder", count)
+    path = tmp_path / "runs" / link
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(
+        UserError, match=r"trainer.default_root_dir is '.*runs' \(File exists\); allowed: a folder that"
+    ):
+        RunFolders(tmp_path / "runs", "mher_pl/Point2DLarge-v1", "her", 1).claim()
+
+
+def test_a_config_that_is_no_text_is_as_none(folders):
+    folder = make_run(folders.claim())
+    (folder / "config.yaml").write_bytes("algorithm: hér".encode("latin-1"))
+    assert folders.owner(folder / LAST) is None
+    assert changed_settings(folder, {"algorithm": "her"}) == {}
+
+
 def test_the_latest_run_is_the_newest_and_one_without_a_checkpoint_hides_none_before_it(folders):
     make_run(folders.folder(1), checkpoint=False)
     assert folders.latest() == (folders.folder(1), None)
