@@ -21,7 +21,8 @@ def log_hyperparameters(loggers: Iterable[Logger], config: Mapping[str, Any]) ->
         if isinstance(logger, TensorBoardLogger):
             # Not through the logger, which would also log a success rate of its own making at step 0.
             experiment, session, _ = hparams(parameters, {"eval/success_rate": 0.0})
-            logger.experiment.file_writer.add_summary(experiment)
-            logger.experiment.file_writer.add_summary(session)
+            writer = logger.experiment._get_file_writer()  # opened again where an evaluation before `fit` closed it
+            writer.add_summary(experiment)
+            writer.add_summary(session)
         else:
             logger.log_hyperparams(parameters)
