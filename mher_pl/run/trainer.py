@@ -37,11 +37,17 @@ class RunTrainer(Trainer):
 
         Raises:
             UserError: it trained before, and would throw the replay away; which run is the last was not said when it
-                was built, with a folder of its own; another process trains the run, or has done so meanwhile.
+                was built, with a folder of its own; it goes on with a run, and another file is named; another process
+                trains the run, or has done so meanwhile.
         """
         if self.fitted:
             raise UserError("trainer.fit is called again; allowed: once, then mher_pl.load(..., ckpt_path='last')")
         path = self._begin_with(ckpt_path)
+        if self.start.resumed and str(path) != str(self.start.checkpoint):  # the run's tables go on from its own
+            allowed = (
+                f"none here, for the run goes on from {self.start.checkpoint}, or mher_pl.load(..., ckpt_path=FILE)"
+            )
+            raise UserError(f"ckpt_path is {str(path)!r}; allowed: {allowed}")
         with nullcontext() if self.output is None else self.output.held(), self._threads():
             self.fitted = True
             super().fit(model, train_dataloaders, val_dataloaders, datamodule, path, weights_only)

@@ -44,6 +44,8 @@ def test_a_run_goes_on_in_its_folder_and_is_fitted_once(build, capsys):
 
     second = build("point2d", **{"trainer.max_epochs": 2, "ckpt_path": "last"})
     assert "seed_0 goes on after epoch 1, 300 environment steps" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"ckpt_path is 'other.ckpt'; allowed: none here, .*last.ckpt, or mher_pl.load"):
+        second.trainer.fit(second.model, second.datamodule, ckpt_path="other.ckpt")
     second.trainer.fit(second.model, second.datamodule, ckpt_path="last")
     assert second.datamodule.env_steps == 400
     assert second.trainer.default_root_dir == first.trainer.default_root_dir
