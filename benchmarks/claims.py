@@ -7,6 +7,7 @@ were evaluated, the area under the learning curve; differences are of its mean o
 over seeds.
 """
 
+import re
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
@@ -216,6 +217,7 @@ def rows() -> list[tuple[str, str, str, str]]:
             if lacking:
                 parts.append(f"not measured yet: {', '.join(f'`{figure}`' for figure in lacking)}")
             measured = measured.replace(ALPHA, "alpha ").replace(STEPS, "n ") or "-"
+            measured = re.sub(LAYERS + "256(_256)*", lambda sizes: f"layers {sizes[0].count('256')}", measured)
             found.append((claim.text, TASKS[task], measured, "; ".join(parts)))
     return found
 
