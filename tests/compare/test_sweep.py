@@ -285,6 +285,7 @@ def test_the_sweeps_that_come_with_the_package_name_existing_configs(monkeypatch
         "point_tasks": 2 * 6 * 5,
         "all_methods": 2 * 14 * 5,
         "authors_arena": 2 * 5,
+        "door": 4 * 3,
         "reacher_choices": 3 * 5,
         "push": 6 * 5,
         "panda_push": 4 * 5,
