@@ -186,12 +186,16 @@ def test_what_her_mixed_learns_is_that_of_the_runs():
 def test_what_is_learned_of_the_door_is_that_of_the_runs():
     kept = read_kept(RESULTS / "door" / "curves.csv")
     text = " ".join((ROOT / "docs" / "tasks.md").read_text().split())
-    last = {}
-    for method in ("her", "mher"):
+    names = {
+        "HER": "her",
+        "MHER": "mher",
+        "without imitation": "no_sl",
+        "without model-based goals in the RL losses": "no_mbr",
+    }
+    for name, method in names.items():
         runs = [kept[f"door/{method}/seed_{seed}"] for seed in range(3)]
         means = sorted(statistics.fmean(point.success_rate for point in run[-5:]) for run in runs)
-        last[method] = ", ".join(f"{mean:.2f}" for mean in means)
-    assert f"evaluations is {last['her']} on three seeds, and {last['mher']} (" in text
+        assert f"{name} {', '.join(f'{mean:.2f}' for mean in means)}" in text
     assert f"30 epochs, {kept['door/mher/seed_0'][-1].env_steps:,} steps" in text
 
 
