@@ -57,6 +57,7 @@ def test_the_methods_are_those_of_the_results():
 def test_what_mapgo_learns_is_that_of_the_results():
     header, *table = rows("docs/methods/mapgo.md", "| method | Point2DLarge, epoch 5 |")
     epochs = [int(cell.split()[-1]) for cell in header[1:]]
+    assert len(table) == 3
     for name, *cells in table:
         point, fetch = (medians("paper", task, name.strip("`")) for task in ("point2d", "fetch"))
         expected = [point[epoch] for epoch in epochs[:5]] + [fetch[epoch] for epoch in epochs[5:]]
@@ -76,14 +77,18 @@ def test_the_cost_of_a_planned_action_is_that_of_the_benchmark():
 
 def test_the_rates_of_updates_on_a_gpu_are_those_of_the_benchmark():
     found = json.loads((RESULTS / "gpu.json").read_text())
-    for method, form, *cells in rows("docs/speed.md", "| method | form |")[1:]:
+    table = rows("docs/speed.md", "| method | form |")[1:]
+    assert table
+    for method, form, *cells in table:
         rates = found[f"updates_per_second of {method.strip('`')}"][form]
         assert [f"{rate:.3g}" for rate in rates.values()] == cells, (method, form)
 
 
 def test_the_speeds_of_environments_are_those_of_the_benchmark():
     text = (RESULTS / "envs.md").read_text()
-    for name, *cells in rows("docs/speed.md", "| task | batch |")[1:]:
+    table = rows("docs/speed.md", "| task | batch |")[1:]
+    assert table
+    for name, *cells in table:
         (line,) = [line for line in text.splitlines() if re.match(rf"\| (mher_pl/)?{re.escape(name)}(-v\d)? \|", line)]
         written = [cell.strip() for cell in line.strip("|").split("|")]
         assert set(cells) - {"no physics"} <= set(written), name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -43,7 +44,7 @@ class RunTrainer(Trainer):
         if self.fitted:
             raise UserError("trainer.fit is called again; allowed: once, then mher_pl.load(..., ckpt_path='last')")
         path = self._begin_with(ckpt_path)
-        if self.start.resumed and str(path) != str(self.start.checkpoint):  # the run's tables go on from its own
+        if self.start.resumed and os.path.realpath(path) != os.path.realpath(str(self.start.checkpoint)):
             allowed = (
                 f"none here, for the run goes on from {self.start.checkpoint}, or mher_pl.load(..., ckpt_path=FILE)"
             )
