@@ -37,7 +37,7 @@ def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> in
     events = threading.Lock()  # one line per event, and the count on it is that of the event
 
     def print_event(event: str, cell: Cell, text: str = "") -> None:
-        print(f"[{finished + len(failed)}/{total}] {event:9} {cell.name}{text}", flush=True)
+        say(f"[{finished + len(failed)}/{total}] {event:9} {cell.name}{text}")
 
     def run(cell: Cell) -> None:
         nonlocal finished

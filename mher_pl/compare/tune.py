@@ -137,7 +137,7 @@ class Tuning:
     def _print(self, event: str, trial: "Trial", text: str) -> None:
         with self._events:
             count = f"[{self._study.count()}/{self._study.wanted}]"
-            print(f"{count} {event:9} {name(trial.number)}  {text}", flush=True)
+            say(f"{count} {event:9} {name(trial.number)}  {text}")
 
 
 def _shown(trial: "Trial | FrozenTrial") -> str:

@@ -176,6 +176,17 @@ def test_a_terminal_that_closes_has_the_cells_save(workspace):
     assert not Path("out/one/mher/seed_1").exists()
 
 
+def test_cells_run_on_where_nobody_reads_the_lines_about_them(workspace):
+    read, written = os.pipe()
+    process = subprocess.Popen([sys.executable, "-c", RUN_SWEEP, grid_file(seeds=2)], stdout=written)
+    os.close(written)
+    with os.fdopen(read) as lines:
+        assert "0 finished, 2 to run" in lines.readline()  # as `| head -1` does
+    assert process.wait(timeout=60) == 0
+    for seed in (0, 1):
+        assert len(attempts(f"one/mher/seed_{seed}")) == 1
+
+
 def test_a_cell_that_does_not_listen_is_killed(workspace, monkeypatch):
     monkeypatch.setattr(job, "GRACE_S", 0.2)
     stop = threading.Event()
