@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+ROOT = Path(__file__).parent.parent
+CONFIGS, BENCHMARKS = ROOT / "configs", ROOT / "benchmarks"
 EPISODES = {  # of an epoch: the paper's tasks, the authors' door, and manipulation
     **{"point2d": 1, "four_room": 1, "fetch": 5, "sawyer": 5, "reacher": 15},
     "door": 15,
@@ -30,10 +31,12 @@ def test_every_task_builds_with_the_papers_protocol(task: str, build):
     assert data.capacity == 1_000_000
 
 
-@pytest.mark.parametrize("path", [str(p.relative_to(CONFIGS)) for p in sorted(CONFIGS.rglob("*.yaml"))])
+@pytest.mark.parametrize(
+    "path", [str(p.relative_to(ROOT)) for p in sorted([*CONFIGS.rglob("*.yaml"), *BENCHMARKS.rglob("*.yaml")])]
+)
 def test_every_setting_has_a_comment(path: str):
     bare = []
-    text = (CONFIGS / path).read_text().split("\npanels:  # ")[0]  # the comment there is that of all panels
+    text = (ROOT / path).read_text().split("\npanels:  # ")[0]  # the comment there is that of all panels
     for line in text.splitlines():
         is_setting = ":" in line and not line.strip().startswith(("#", "-", "class_path:", "init_args:"))
         if (

@@ -75,7 +75,7 @@ def interruptible() -> Iterator[None]:
 
 
 def say(line: str) -> None:
-    """Print a line where there is still somebody to read it, not so behind `| head`; what is printed later is lost too."""
+    """Print a line where somebody still reads it, as behind `| head` nobody may; what is printed later is lost too."""
     try:
         print(line, flush=True)
     except OSError:

@@ -278,9 +278,10 @@ def test_a_cluster_of_ray_that_is_none_is_named(workspace, monkeypatch):
         sweep.main([grid_file(), "--engine", "ray"])
 
 
-def test_the_sweeps_that_come_with_the_package_name_existing_configs(monkeypatch):
-    monkeypatch.chdir(TESTS.parent)
-    cells = {path.stem: read_sweep(path).cells() for path in Path("configs/sweeps").glob("*.yaml")}
+def test_the_sweeps_of_the_package_and_of_the_benchmarks_name_existing_configs(workspace):
+    folders = (TESTS.parent / "configs", TESTS.parent / "benchmarks")
+    sweeps = [path for folder in folders for path in (folder / "sweeps").glob("*.yaml")]
+    cells = {path.stem: read_sweep(path).cells() for path in sweeps}
     assert {name: len(value) for name, value in cells.items()} == {
         "figure_02": 5 * 6 * 5,
         "figure_03": (4 + 5 + 2 * 7) * 5,
