@@ -1,6 +1,6 @@
 """Relabelling: which goals a replayed batch is trained under."""
 
-from mher_pl.relabel.base import ImitationOnly, Noisy, Relabel, Wrapper
+from mher_pl.relabel.base import ImitationOnly, Noisy, Relabel, WhereRight, Wrapper
 from mher_pl.relabel.curriculum import Curriculum
 from mher_pl.relabel.foresight import Foresight
 from mher_pl.relabel.goals import Future, Keep, OtherGoals, RandomGoals
@@ -19,5 +19,6 @@ __all__ = [
     "OtherGoals",
     "RandomGoals",
     "Relabel",
+    "WhereRight",
     "Wrapper",
 ]

@@ -105,7 +105,8 @@ class Wrapper(Relabel):
         self.mixes = type(self).mixes and relabel.mixes
 
     def check(self, task: Task, dynamics: DynamicsModel | None = None) -> None:
-        """Raise `UserError` if the other relabeller lacks something."""
+        """Raise `UserError` if it or the other relabeller lacks something."""
+        super().check(task, dynamics)
         self.relabel.check(task, dynamics)
 
     def candidates(self, batch: TensorDict, learner: Learner, generator: torch.Generator) -> TensorDict:
@@ -154,6 +155,35 @@ class Noisy(Wrapper):
         """Return the other's goals, each with noise of its own."""
         goals = super().goals(batch, rows, learner, generator)
         return goals + self.std * torch.randn(goals.shape, generator=generator, device=goals.device)
+
+
+class WhereRight(Wrapper):
+    """Another relabeller's goals where the model is right, hindsight goals elsewhere.
+
+    It is asked about each row: right is whose prediction of what the row's own action achieved is near what it did.
+
+    Args:
+        relabel: gives the goals, through the model.
+        error: distance by which the prediction may miss, in units of the goal.
+    """
+
+    uses_model = True
+
+    def __init__(self, relabel: Relabel, error: float) -> None:
+        super().__init__(relabel)
+        require_at_least("model.relabel.error", error, 0.0)
+        self.error = error
+
+    def goals(self, batch: TensorDict, rows: Tensor, learner: Learner, generator: torch.Generator) -> Tensor:
+        """Return the other's goals [B, goal] where the model is right, else the replay's hindsight goals."""
+        task, dynamics = learner.task, learner.dynamics
+        assert dynamics is not None  # `Part.check` has seen to it
+        with torch.inference_mode():
+            state = task.state(batch["observation"], batch["achieved_goal"])
+            predicted = task.phi(dynamics.predict(state, batch["action"]))
+            right = (predicted - batch["next", "achieved_goal"]).norm(dim=-1) <= self.error
+        goals = super().goals(batch, rows & right, learner, generator)
+        return torch.where(right.unsqueeze(-1), goals, batch["hindsight_goal"])
 
 
 class ImitationOnly(Wrapper):

@@ -5,7 +5,18 @@ from toy import generator, make_agent, make_batch, make_task, reached
 
 from mher_pl.data.replay import EpisodeReplay
 from mher_pl.errors import UserError
-from mher_pl.relabel import Foresight, Future, ImitationOnly, Keep, Mixed, ModelBased, Noisy, RandomGoals, Relabel
+from mher_pl.relabel import (
+    Foresight,
+    Future,
+    ImitationOnly,
+    Keep,
+    Mixed,
+    ModelBased,
+    Noisy,
+    RandomGoals,
+    Relabel,
+    WhereRight,
+)
 from mher_pl.sampler import Uniform
 
 MANY = 4000  # rows; a share of 0.8 is off by 0.02 once in a thousand draws
@@ -24,6 +35,7 @@ RELABELLERS = {
     "noisy": Noisy(Mixed([RandomGoals(0.3), ModelBased(0.5, steps=5, noise=0.2)]), std=0.01),
     "imitation only": ImitationOnly(ModelBased(0.8, steps=5, noise=0.2)),
     "foresight": Foresight(0.8, steps=5, noise=0.2, random_action_probability=0.3),
+    "where right": WhereRight(ModelBased(0.8, steps=5, noise=0.2), error=1000.0),
     "mixed": Mixed([Future(0.3), ModelBased(0.5, steps=5, noise=0.2)]),
 }
 
@@ -223,6 +235,30 @@ class TestNoisy:
         assert torch.equal(one["desired_goal"], batch["desired_goal"])
 
 
+class TestWhereRight:
+    def test_the_others_goals_are_taken_where_the_prediction_is_near_and_hindsight_goals_elsewhere(self):
+        batch, agent = make_batch(200, scale=1e-3), make_agent()
+        # The toy model adds 1 to what is achieved: by these it is wrong by 0, up to 2, in the first goal entry.
+        error = torch.linspace(0.0, 2.0, 200)
+        batch["next", "achieved_goal"] = batch["achieved_goal"] + 1.0
+        batch["next", "achieved_goal"][:, 0] += error
+        other = ModelBased(1.0, steps=0, noise=0.0)
+        others = other(batch, agent, generator())["desired_goal"]
+        goals = WhereRight(other, error=0.5)(batch, agent, generator())["desired_goal"]
+        right = error < 0.5
+        assert torch.equal(goals[right], others[right])
+        assert torch.equal(goals[~right], batch["hindsight_goal"][~right])
+
+    def test_the_model_is_walked_where_it_is_right_alone(self):
+        batch, agent = make_batch(200), make_agent()  # whose rows it misses by 499
+        WhereRight(ModelBased(1.0, steps=5, noise=0.0), error=1.0)(batch, agent, generator())
+        assert [len(state) for state, _ in agent.dynamics.calls if len(state)] == [200], "the question alone"
+
+    def test_needs_a_model_whatever_the_other_does(self):
+        with pytest.raises(UserError, match=r"model\.dynamics is null.* for WhereRight"):
+            make_agent(relabel=WhereRight(Future(0.8), 0.01), dynamics=None)
+
+
 class TestImitationOnly:
     def test_goals_and_rewards_of_the_rl_losses_are_the_original_ones(self):
         batch, agent = make_batch(200), make_agent()
@@ -271,6 +307,7 @@ def test_the_state_of_a_relabeller_within_another_is_saved_and_restored(around):
         (lambda: ModelBased(0.8, 5, -0.2), "model.relabel.noise is -0.2; allowed: a number of at least 0"),
         (lambda: RandomGoals(-1.0), "model.relabel.ratio is -1.0; allowed: a probability from 0 to 1"),
         (lambda: Noisy(Keep(), -0.1), "model.relabel.std is -0.1; allowed: a number of at least 0"),
+        (lambda: WhereRight(Keep(), -0.1), "model.relabel.error is -0.1; allowed: a number of at least 0"),
     ],
 )
 def test_a_setting_out_of_range_is_named(make, message):

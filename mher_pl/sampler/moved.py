@@ -1,0 +1,52 @@
+"""Episodes in which something was achieved that was not at their beginning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from tensordict import TensorDict
+from torch import Tensor
+
+from mher_pl.errors import require_at_least, require_probability
+from mher_pl.sampler.base import Sampler
+
+
+class Moved(Sampler):
+    """Replay an episode in which the achieved goal hardly moved less: all hindsight goals in it are reached already.
+
+    So it is where an arm does not meet the object. Other episodes are drawn alike, by their lengths.
+
+    Args:
+        distance: by which the achieved goal leaves its first place where it counts as moved, in units of the goal.
+        chance: of an episode in which it has not, where that of another is 1.
+    """
+
+    def __init__(self, distance: float, chance: float) -> None:
+        require_at_least("data.sampler.distance", distance, 0.0)
+        require_probability("data.sampler.chance", chance)
+        self.distance, self.chance = distance, chance
+        self.weights = torch.zeros(0)  # [N] of the stored episodes
+
+    def update(self, episodes: TensorDict, newest: int) -> None:
+        """Weigh the newest episode."""
+        if newest == len(self.weights):
+            self.weights = torch.cat([self.weights, torch.zeros(1)])
+        path = episodes["achieved_goal"][newest, : int(episodes["length"][newest]) + 1]  # [T+1, goal]
+        moved = bool(((path - path[0]).norm(dim=-1) > self.distance).any())
+        self.weights[newest] = 1.0 if moved else self.chance
+
+    def __call__(self, episodes: int, size: int, generator: torch.Generator, lengths: Tensor | None = None) -> Tensor:
+        """Draw indices [size] from 0 ... episodes-1."""
+        weights = self.weights if lengths is None else self.weights * lengths
+        if not weights.any():  # nothing has moved yet, and such episodes have no chance
+            weights = torch.ones(episodes) if lengths is None else lengths.float()
+        return torch.multinomial(weights, size, replacement=True, generator=generator)
+
+    def worker_state(self) -> dict[str, Any]:
+        """Return the episodes' weights."""
+        return {"weights": self.weights.clone()}
+
+    def load_worker_state(self, state: dict[str, Any]) -> None:
+        """Restore them."""
+        self.weights = state["weights"]
