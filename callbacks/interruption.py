@@ -18,6 +18,12 @@ from mher_pl.errors import Interrupted, end_signals
 from mher_pl.storage.writer import writer_of
 
 
+def ends_by_itself(trainer: Trainer) -> bool:
+    """Whether training ends with this batch: by early stopping, its time or its number of steps."""
+    stopped = trainer.should_stop and trainer.fit_loop._can_stop_early  # private, and what Lightning itself asks
+    return stopped or -1 < trainer.max_steps <= trainer.global_step
+
+
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
     """End at once on Ctrl-C, SIGTERM and SIGHUP, until `Interruption` takes them over; Lightning would say nothing."""
@@ -25,14 +31,25 @@ def ended_by_signals() -> Iterator[None]:
     def end(signum: int, frame: FrameType | None) -> None:
         raise Interrupted(signum, f"interrupted by {signal.Signals(signum).name}")
 
+    with signals_given_back():
+        if threading.current_thread() is threading.main_thread():
+            for signum in end_signals():
+                signal.signal(signum, end)
+        yield
+
+
+@contextmanager
+def signals_given_back() -> Iterator[None]:
+    """Leave the handlers of signals as they were, however the block ends: after an error Lightning tells no callback."""
     earlier = {}
     if threading.current_thread() is threading.main_thread():
-        earlier = {signum: signal.signal(signum, end) for signum in end_signals()}
+        earlier = {signum: signal.getsignal(signum) for signum in (*end_signals(), signal.SIGUSR1)}
     try:
         yield
     finally:
         for signum, handler in earlier.items():
-            signal.signal(signum, handler)
+            if handler is not None:  # one that was not set from Python
+                signal.signal(signum, handler)
 
 
 class Interruption(Callback):
@@ -41,17 +58,17 @@ class Interruption(Callback):
     Training stops once the batches of an episode are learned from, or after the epoch's evaluation if that is running,
     so that the state between two episodes is saved whole. Before training, and at a second Ctrl-C, it stops at once.
     The exit code is 128 + the signal's number: 143, 129 or 130. Under SLURM the requeue signal (SIGUSR1) is taken
-    likewise, because Lightning's own handler saves in the middle of a step.
+    likewise, because Lightning's own handler saves in the middle of a step. The trainer gives the signals back.
     """
 
     def __init__(self) -> None:
         self.signum: int | None = None
+        self._signums: set[int] = set()  # all that came
         self._deferring = False
-        self._earlier_handlers: dict[int, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take the signals over."""
-        self._trainer, self.signum, self._deferring = trainer, None, False
+        self._trainer, self.signum, self._signums, self._deferring = trainer, None, set(), False
         # Lightning puts its own handler before ours, which no setting prevents; it would start a collective operation
         # from inside the handler.
         trainer._signal_connector._sigterm_notifier_fn = lambda *_: None  # type: ignore[method-assign]
@@ -60,18 +77,20 @@ class Interruption(Callback):
         if isinstance(environment, SLURMEnvironment) and environment.requeue_signal is not None:
             environment.auto_requeue = False
             signums.append(environment.requeue_signal)
-        try:
-            self._earlier_handlers = {signum: signal.signal(signum, self.handle) for signum in signums}
-        except ValueError:  # not the main thread: its owner handles signals
-            self._earlier_handlers = {}
+        if threading.current_thread() is threading.main_thread():  # elsewhere its owner handles signals
+            for signum in signums:
+                signal.signal(signum, self.handle)
 
     def handle(self, signum: int, frame: FrameType | None) -> None:
         """Take note of the signal, or end the run at once."""
-        earlier, self.signum = self.signum, signum if self.signum is None else self.signum
-        if earlier is None and self._trainer.strategy.launcher is not None:
-            self._trainer.strategy.launcher.kill(signal.SIGTERM)  # the processes that this one started
+        if self.signum is None:
+            self.signum = signum
+            if self._trainer.strategy.launcher is not None:
+                self._trainer.strategy.launcher.kill(signal.SIGTERM)  # the processes that this one started
+        again = signum in self._signums
+        self._signums.add(signum)
         # A second SIGTERM says nothing new: a cluster may send it to every process, and the first one passes it on.
-        if not self._deferring or earlier == signum == signal.SIGINT:
+        if not self._deferring or (again and signum == signal.SIGINT):
             raise Interrupted(signum, f"interrupted by {signal.Signals(signum).name}")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -82,22 +101,18 @@ class Interruption(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save and stop; after an epoch's last episode, once it is evaluated."""
-        if not trainer.is_last_batch and self._any_signalled(trainer):
+        if not trainer.is_last_batch and not ends_by_itself(trainer) and self._any_signalled(trainer):
             self._stop(trainer, self.save(trainer))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop after the epoch's own checkpoint; the last epoch ends the run by itself."""
-        if self._any_signalled(trainer) and trainer.current_epoch + 1 != trainer.max_epochs:
+        """Stop after the epoch's own checkpoint, unless the run ends by itself."""
+        last = trainer.current_epoch + 1 == trainer.max_epochs or ends_by_itself(trainer)
+        if self._any_signalled(trainer) and not last:
             self._stop(trainer, self.saved(trainer))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From here on there is nothing to stop: the last checkpoint is being written, and the end waits for it."""
         self._deferring = False
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give the signals back."""
-        for signum, handler in self._earlier_handlers.items():
-            signal.signal(signum, handler)
 
     def _any_signalled(self, trainer: Trainer) -> bool:
         """Whether any worker got a signal: all of them stop after the same episode."""

@@ -226,6 +226,8 @@ class MherCLI(LightningCLI):
                 f"trainer cannot be built as configured: {error}"
             ) from error
         trainer.threads, trainer.start, trainer.output = self.of_command(self.config).threads, self.start, self.output
+        if self.start.ended and not self.changes:
+            trainer.fit_loop.max_epochs = self.start.epochs  # early stopping would look only after another one
         return trainer
 
     def _find_folders(self, config: dict[str, Any]) -> RunFolders:

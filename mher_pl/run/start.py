@@ -9,6 +9,7 @@ from typing import Any
 from mher_pl.errors import UserError
 from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.folder import RunFolders, changed_settings, checkpoint_file, last_written
+from mher_pl.storage.metrics import ENDED, read_metrics
 
 OVER = ("warmup.",)  # settings of what a checkpoint has behind it
 
@@ -23,6 +24,7 @@ class Start:
     written: int | None = None  # when the last checkpoint in `folder` was, as `last_written` has it
     epochs: int = 0  # in the checkpoint
     env_steps: int = -1  # in the checkpoint, -1 without one
+    ended: bool = False  # whether the run has ended by itself, be it before `trainer.max_epochs`
 
     @property
     def resumed(self) -> bool:
@@ -58,7 +60,7 @@ class Start:
             return [f"there is no run in {folder} yet: this begins one"]
         if self.checkpoint is None:
             return [f"{folder} begins again: it ended before its first checkpoint"]
-        if max_epochs == self.epochs:
+        if max_epochs == self.epochs or (self.ended and not changes):
             return [f"nothing left to train: all {self.epochs} epochs are in {self.checkpoint}"]
         what = "goes on" if self.folder is not None else f"begins with {self.checkpoint},"
         return [
@@ -90,4 +92,7 @@ def find_start(ckpt_path: str | None, folders: RunFolders) -> tuple[Start, dict[
     saved = read_checkpoint(checkpoint)
     epochs = saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     env_steps = saved["GoalDataModule"]["env_steps"]
-    return Start(folder, checkpoint, asked=True, written=written, epochs=epochs, env_steps=env_steps), saved
+    ended = folder is not None and any(line.metric == ENDED for line in read_metrics(folder)[-1:])
+    return Start(
+        folder, checkpoint, asked=True, written=written, epochs=epochs, env_steps=env_steps, ended=ended
+    ), saved

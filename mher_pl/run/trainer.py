@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from lightning import Trainer
 
+from mher_pl.callbacks.interruption import signals_given_back
 from mher_pl.errors import UserError, require
 from mher_pl.run.output import Output
 from mher_pl.run.start import Start
@@ -49,7 +51,7 @@ class RunTrainer(Trainer):
                 f"none here, for the run goes on from {self.start.checkpoint}, or mher_pl.load(..., ckpt_path=FILE)"
             )
             raise UserError(f"ckpt_path is {str(path)!r}; allowed: {allowed}")
-        with nullcontext() if self.output is None else self.output.held(), self._threads():
+        with nullcontext() if self.output is None else self.output.held(), self._taken():
             self.fitted = True
             super().fit(model, train_dataloaders, val_dataloaders, datamodule, path, weights_only)
 
@@ -61,7 +63,7 @@ class RunTrainer(Trainer):
         Raises:
             UserError: which run is the last was not said when the trainer was built.
         """
-        with self._threads():
+        with self._taken():
             super().validate(model, dataloaders, self._begin_with(ckpt_path), *args, **kwargs)
         return [self._evaluated()]
 
@@ -73,7 +75,7 @@ class RunTrainer(Trainer):
         Raises:
             UserError: which run is the last was not said when the trainer was built.
         """
-        with self._threads():
+        with self._taken():
             super().test(model, dataloaders, self._begin_with(ckpt_path), *args, **kwargs)
         return [self._evaluated()]
 
@@ -89,5 +91,8 @@ class RunTrainer(Trainer):
         # Lightning returns what goes to the loggers, which count environment steps and not as Lightning does.
         return {name: value.item() for name, value in self.callback_metrics.items() if name.startswith("eval/")}
 
-    def _threads(self) -> AbstractContextManager[None]:
-        return cpu_threads(self.threads, self.num_devices)
+    @contextmanager
+    def _taken(self) -> Iterator[None]:
+        """Take threads and signals, and give them back."""
+        with cpu_threads(self.threads, self.num_devices), signals_given_back():
+            yield

@@ -95,6 +95,31 @@ def test_stopping_within_an_epoch_saves_within_it(tmp_path):
     assert state(run_folder(tmp_path))["/GoalDataModule/position"] == 2
 
 
+STOPPING = [  # early, after the second epoch: nothing is as much better
+    "--trainer.callbacks+=lightning.pytorch.callbacks.EarlyStopping",
+    *(f"--trainer.callbacks.{key}" for key in ("monitor=eval/success_rate", "mode=max", "patience=1", "min_delta=10")),
+]
+
+
+@pytest.mark.parametrize("episode", [1, None], ids=["last episode", "evaluation"])
+@pytest.mark.parametrize("end", [STOPPING, ["--trainer.max_steps=8"]], ids=["early stopping", "max_steps"])
+def test_a_signal_in_the_epoch_that_ends_the_run_changes_nothing(tmp_path, capsys, end, episode):
+    options = ["--data.episodes_per_epoch=2", "--data.batches_per_episode=2"]
+    assert fit(tmp_path / "whole", *options, *signal_at(7, 0), *end) == 0
+    assert fit(tmp_path / "signalled", *options, *signal_at(1, episode), *end) == 0
+    assert_same_run(run_folder(tmp_path / "whole"), run_folder(tmp_path / "signalled"))
+    assert state(run_folder(tmp_path / "signalled"))["/epoch"] == 1
+
+
+def test_a_run_that_ended_early_is_left_as_it_is_until_a_setting_changes(tmp_path, capsys):
+    assert fit(tmp_path, *STOPPING) == 0
+    capsys.readouterr()
+    assert fit(tmp_path, *STOPPING, RESUME) == 0
+    assert "nothing left to train: all 2 epochs are in" in capsys.readouterr().out
+    assert fit(tmp_path, RESUME) == 0
+    assert state(run_folder(tmp_path))["/epoch"] == 3
+
+
 def test_an_epoch_cut_short_by_the_trainer_is_followed_by_a_whole_new_one(tmp_path):
     limit = ["--data.episodes_per_epoch=3", "--trainer.limit_train_batches=2"]  # a step is an episode
     assert fit(tmp_path / "whole", *limit, epochs=3) == 0
