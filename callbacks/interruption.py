@@ -40,7 +40,7 @@ def ended_by_signals() -> Iterator[None]:
 
 @contextmanager
 def signals_given_back() -> Iterator[None]:
-    """Leave the handlers of signals as they were, however the block ends: after an error Lightning tells no callback."""
+    """Leave the handlers of signals as they were, however the block ends: after an error no callback is told."""
     earlier = {}
     if threading.current_thread() is threading.main_thread():
         earlier = {signum: signal.getsignal(signum) for signum in (*end_signals(), signal.SIGUSR1)}
