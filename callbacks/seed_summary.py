@@ -1,5 +1,8 @@
 """The seeds that train side by side, at a glance."""
 
+import shutil
+import tempfile
+import zlib
 from pathlib import Path
 from time import monotonic, sleep
 from typing import cast
@@ -29,7 +32,7 @@ class SeedSummary(Callback):
     on. After its own training the first seed waits for the rest.
 
     Args:
-        folder: where the seeds' files go, shared by all of them.
+        run: the folder of this seed's run, with its file in it; of a trial, which has none, None.
         seed: of this process.
         patience_s: seconds without a word after which a seed on another node counts as lost; looked at only after the
             first seed's own end.
@@ -39,8 +42,8 @@ class SeedSummary(Callback):
     rank: int
     board: SeedBoard
 
-    def __init__(self, folder: Path, seed: int, patience_s: float = 1800.0) -> None:
-        self.folder, self.seed, self.patience_s = folder, seed, patience_s
+    def __init__(self, run: Path | None, seed: int, patience_s: float = 1800.0) -> None:
+        self.run, self.seed, self.patience_s = run, seed, patience_s
         self.logged = -1  # the last epoch whose summary is logged
         self._failures: dict[int, str] = {}  # by rank, why it is out
         self._started = False
@@ -53,7 +56,8 @@ class SeedSummary(Callback):
         self.strategy = cast(SeedParallelStrategy, trainer.strategy)
         self.rank = self.strategy.seed_rank
         launch = launch_id(self.strategy.cluster_environment)
-        self.board = SeedBoard(self.folder, self.seed - self.rank, self.strategy.seeds, launch)
+        run = trial_folder(launch, self.seed) if self.run is None else self.run
+        self.board = SeedBoard(run, self.seed - self.rank, self.strategy.seeds, launch)
         if self.rank > 0 and trainer.progress_bar_callback is not None:
             trainer.progress_bar_callback.disable()
 
@@ -65,14 +69,14 @@ class SeedSummary(Callback):
         """Tell this seed's success rate, and log what all have reached."""
         success = trainer.callback_metrics.get("eval/success_rate")
         if success is not None:
-            self.board.report(self.rank, trainer.current_epoch, data_of(trainer).env_steps, float(success))
+            self.board.report(trainer.current_epoch, data_of(trainer).env_steps, float(success))
         if self.rank == 0:
             self._log(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tell that this seed is done; as the first one, wait for the others and log the rest."""
         self._start(trainer.current_epoch)  # where a resumed run was complete already, nothing trained
-        self.board.end(self.rank, FINISHED)
+        self.board.end(FINISHED)
         if self.rank == 0:
             self._wait(trainer)
             tqdm.write(self._latest)  # `print` would break a progress bar
@@ -83,8 +87,8 @@ class SeedSummary(Callback):
         if before_setup or isinstance(exception, Interrupted | KeyboardInterrupt):
             return
         reason = f"{type(exception).__name__}: {(str(exception).splitlines() or [''])[0]}"
-        self._start(0)
-        self.board.end(self.rank, FAILED, reason)
+        self._start(None)
+        self.board.end(FAILED, reason)
         self._drop(self.rank, reason)
         # A cluster's launcher kills all processes of a job once one of them has failed: this one fails last.
         if self.rank == 0 or not isinstance(self.strategy.cluster_environment, LightningEnvironment):
@@ -102,9 +106,9 @@ class SeedSummary(Callback):
         """Return the reasons of the seeds that are out, by seed."""
         return {self.board.first + rank: reason for rank, reason in sorted(self._failures.items())}
 
-    def _start(self, epoch: int) -> None:
+    def _start(self, epoch: int | None) -> None:
         if not self._started:
-            self.board.start(self.rank, epoch)
+            self.board.start(epoch)
             self._started = True
 
     def _wait(self, trainer: Trainer) -> None:
@@ -115,6 +119,8 @@ class SeedSummary(Callback):
         while True:
             records = self._log(trainer) if self.rank == 0 else self._read(trainer)
             if all(record.state != RUNNING for rank, record in records.items() if rank not in self._failures):
+                if self.run is None and self.rank == 0 and not self._failures:
+                    shutil.rmtree(self.board.file.parent.parent, ignore_errors=True)
                 return
             if interruption is not None and interruption.signum is not None:
                 raise Interrupted(interruption.signum, "interrupted while other seeds were training; they saved")
@@ -166,3 +172,8 @@ class SeedSummary(Callback):
         if isinstance(bar, Progress):
             bar.note = self._latest and f", {self._latest}"
         return records
+
+
+def trial_folder(launch: str, seed: int) -> Path:
+    """Return where a seed of a trial has its file, the same for all processes of a machine."""
+    return Path(tempfile.gettempdir()) / f"mher_pl_trial_{zlib.crc32(launch.encode()):08x}" / f"seed_{seed}"

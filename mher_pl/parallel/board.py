@@ -8,6 +8,8 @@ from pathlib import Path
 from lightning.fabric.plugins.environments import ClusterEnvironment
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
+FILE = "side_by_side.jsonl"
+Stamp = tuple[int, int, int]
 
 
 @dataclass
@@ -17,88 +19,93 @@ class SeedRecord:
     rates: dict[int, tuple[int, float]] = field(default_factory=dict)  # epoch: (environment steps, success rate)
     state: str = RUNNING
     reason: str = ""  # why it failed
-    stamp: tuple[int, int, int] | None = None  # changes with every word; no clock, for that may jump
+    stamp: Stamp | None = None  # changes with every word; no clock, for that may jump
 
 
 class SeedBoard:
-    """The success rates of `seeds` seeds from `first` on, in `folder`/seed_<seed>.jsonl, each written by its own seed.
+    """The success rates of `seeds` seeds from `first` on, each told by its own seed in a file of its run's folder.
 
-    Files work the same for processes of one machine and of a cluster with a shared file system, whoever started them,
-    need no port, and cannot hang when a seed dies, as a collective operation would.
+    The others find it there, below the name of the seed, by the launch that its first line names. Files work the
+    same for processes of one machine and of a cluster with a shared file system, whoever started them, need no
+    port, and cannot hang when a seed dies, as a collective operation would.
 
     Args:
-        folder: shared by all seeds.
+        run: the folder of this process's run, beside which the others' lie.
         first: the seed of rank 0.
         seeds: how many.
         launch: tells this start of the program from earlier ones; the same for all its processes. Where a launcher
             gives every start the same name, what lies there at this process's own `start` counts as an earlier one's.
     """
 
-    def __init__(self, folder: Path, first: int, seeds: int, launch: str) -> None:
-        self.folder, self.first, self.seeds, self.launch = folder, first, seeds, launch
-        self._earlier: list[tuple[int, int, int] | None] = [None] * seeds  # stamps at this process's own start
+    def __init__(self, run: Path, first: int, seeds: int, launch: str) -> None:
+        self.file, self.first, self.seeds, self.launch = run / FILE, first, seeds, launch
+        self._earlier: dict[Path, Stamp | None] = {}  # stamps at this process's own start
 
-    def path(self, rank: int) -> Path:
-        """Return the file of a rank."""
-        return self.folder / f"seed_{self.first + rank}.jsonl"
-
-    def start(self, rank: int, epoch: int) -> None:
-        """Begin the file of a rank; a resumed run keeps the epochs before `epoch`."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in self._lines(rank) if epoch > line.get("epoch", epoch)]
-        staged = self.path(rank).with_suffix(".part")
+    def start(self, epoch: int | None) -> None:
+        """Begin the own file; a resumed run keeps the epochs before `epoch`, one that is refused all."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        told = [line for line in _lines(self.file) if "epoch" in line]
+        kept = [line for line in told if epoch is None or line["epoch"] < epoch]
+        staged = self.file.with_suffix(".part")
         staged.write_text("".join(json.dumps(line) + "\n" for line in [{"launch": self.launch}, *kept]))
-        os.replace(staged, self.path(rank))
-        self._earlier = [None if other == rank else self._stamp(other) for other in range(self.seeds)]
+        os.replace(staged, self.file)
+        others = [path for rank in range(self.seeds) for path in self._files(rank) if path != self.file]
+        self._earlier = {path: _stamp(path) for path in others}
 
-    def report(self, rank: int, epoch: int, env_steps: int, success_rate: float) -> None:
+    def report(self, epoch: int, env_steps: int, success_rate: float) -> None:
         """Tell an epoch's success rate."""
-        self._append(rank, {"epoch": epoch, "env_steps": env_steps, "success_rate": success_rate})
+        self._append({"epoch": epoch, "env_steps": env_steps, "success_rate": success_rate})
 
-    def end(self, rank: int, state: str, reason: str = "") -> None:
-        """Tell how a rank ended."""
-        self._append(rank, {"state": state, "reason": reason})
+    def end(self, state: str, reason: str = "") -> None:
+        """Tell how this seed ended."""
+        self._append({"state": state, "reason": reason})
 
     def read(self, rank: int) -> SeedRecord:
         """Return what a rank told since this launch; nothing of earlier launches, except epochs that it kept.
 
         A rank that began before this process is heard from its next word on.
         """
-        lines = self._lines(rank)
         record = SeedRecord()
-        if not lines or lines[0].get("launch") != self.launch:
-            return record
-        record.stamp = self._stamp(rank)
-        if record.stamp == self._earlier[rank]:
-            return record
-        for line in lines[1:]:
-            if "epoch" in line:
-                record.rates[line["epoch"]] = (line["env_steps"], line["success_rate"])
-            else:
-                record.state, record.reason = line["state"], line["reason"]
+        for path in self._files(rank):
+            stamp, lines = _stamp(path), _lines(path)
+            if not lines or lines[0].get("launch") != self.launch or stamp == self._earlier.get(path):
+                continue
+            record.stamp = stamp
+            for line in lines[1:]:
+                if "epoch" in line:
+                    record.rates[line["epoch"]] = (line["env_steps"], line["success_rate"])
+                else:
+                    record.state, record.reason = line["state"], line["reason"]
         return record
 
-    def _stamp(self, rank: int) -> tuple[int, int, int] | None:
-        """Return what tells a rank's file from itself before its last word; None where there is none."""
-        try:
-            status = self.path(rank).stat()
-        except FileNotFoundError:
-            return None
-        return status.st_ino, status.st_mtime_ns, status.st_size
+    def _files(self, rank: int) -> list[Path]:
+        """Return the files of all runs of a rank's seed."""
+        seed, runs = f"seed_{self.first + rank}", self.file.parent.parent
+        return [runs / seed / FILE, *runs.glob(f"{seed}-*/{FILE}")]
 
-    def _append(self, rank: int, line: dict) -> None:
-        with self.path(rank).open("a") as file:
+    def _append(self, line: dict) -> None:
+        with self.file.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
-    def _lines(self, rank: int) -> list[dict]:
-        """Read the whole lines of a rank's file; one that is being written, or was cut short, is left out."""
-        lines = []
-        try:
-            for text in self.path(rank).read_text().splitlines():
-                lines.append(json.loads(text))
-        except (FileNotFoundError, ValueError):
-            pass
-        return lines
+
+def _stamp(path: Path) -> Stamp | None:
+    """Return what tells a file from itself before its last word; None where there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _lines(path: Path) -> list[dict]:
+    """Read the whole lines of a file; one that is being written, or was cut short, is left out."""
+    lines = []
+    try:
+        for text in path.read_text().splitlines():
+            lines.append(json.loads(text))
+    except (FileNotFoundError, ValueError):
+        pass
+    return lines
 
 
 def launch_id(environment: ClusterEnvironment) -> str:

@@ -194,7 +194,7 @@ class MherCLI(LightningCLI):
                     self.datamodule.table = MetricsTable(self.output.folder, self.start.env_steps)
             if self.seed_parallel:
                 seed = self.of_command(self.config).seed_everything
-                self.seed_summary = SeedSummary(folders.parent / "seeds", seed)
+                self.seed_summary = SeedSummary(None if self.output is None else self.output.folder, seed)
                 callbacks.append(self.seed_summary)
         else:
             kwargs["logger"] = False
