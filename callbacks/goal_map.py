@@ -32,7 +32,7 @@ class GoalMap(Callback):
     first three entries that differ between episodes.
 
     Args:
-        every_n_epochs: epochs between pictures; 0 draws none.
+        every_n_epochs: epochs between pictures, each of the first evaluation that is due; 0 draws none.
     """
 
     def __init__(self, every_n_epochs: int = 0) -> None:
@@ -41,7 +41,8 @@ class GoalMap(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Draw the evaluation that has just ended, where that is due."""
-        due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        epoch, since = trainer.current_epoch + 1, trainer.check_val_every_n_epoch or 1  # the last evaluation
+        due = self.every_n_epochs and epoch // self.every_n_epochs > (epoch - since) // self.every_n_epochs
         if not due or trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking or not trainer.loggers:
             return
         (evaluation,) = (callback for callback in cast(Any, trainer).callbacks if isinstance(callback, Evaluation))

@@ -5,7 +5,7 @@ from lightning import Callback, Trainer
 from mher_pl.agent import Agent
 from mher_pl.callbacks.progress import Progress
 from mher_pl.data import data_of
-from mher_pl.errors import require_int, require_multiple
+from mher_pl.errors import require, require_int, require_multiple
 
 
 class ModelWarmup(Callback):
@@ -27,12 +27,14 @@ class ModelWarmup(Callback):
         self.episodes, self.updates, self.batch_size = episodes, updates, batch_size
 
     def setup(self, trainer: Trainer, pl_module: Agent, stage: str) -> None:
-        """Refuse a number of episodes that the environments cannot collect together.
+        """Refuse a number of episodes that the environments cannot collect together, and batches that are too small.
 
         Raises:
-            UserError: it is no multiple of theirs.
+            UserError: it is no multiple of theirs, or the agent needs more rows.
         """
         require_multiple("warmup.episodes", self.episodes, data_of(trainer).num_envs)
+        least = pl_module.least_rows
+        require(self.batch_size >= least, "warmup.batch_size", self.batch_size, f"at least {least} for this agent")
 
     def on_train_start(self, trainer: Trainer, pl_module: Agent) -> None:
         """Say what is to be learned, and warm up."""

@@ -20,14 +20,16 @@ class Timing(Callback):
     def __init__(self) -> None:
         self.wall_before = 0.0  # seconds of the run before this process, when it was resumed
         self.seconds = dict.fromkeys(("collect", "update", "evaluate"), 0.0)
+        self.epoch_before = 0.0  # seconds of the epoch before this process
 
     def setup(self, trainer: Trainer, pl_module: Agent, stage: str) -> None:
         """Start the clock."""
         self._start = self._last = self._epoch_start = perf_counter()
 
     def on_train_start(self, trainer: Trainer, pl_module: Agent) -> None:
-        """Leave out of the first epoch what came before it, such as the warm-up."""
-        self._epoch_start = perf_counter()
+        """Leave out of the first epoch what came before it, such as the warm-up or the start of a resumed run."""
+        self._last = perf_counter()
+        self._epoch_start = self._last - self.epoch_before
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Agent) -> None:
         """Begin the first lap of an epoch."""
@@ -57,6 +59,7 @@ class Timing(Callback):
         data_of(trainer).log_metrics(metrics | {"time/other": other, "time/wall": self.wall})
         self.seconds = dict.fromkeys(self.seconds, 0.0)
         self._epoch_start = now
+        self.epoch_before = 0.0
 
     def _lap(self, phase: str | None) -> None:
         now = perf_counter()
@@ -69,10 +72,12 @@ class Timing(Callback):
         """Return the seconds of the run so far, earlier processes of it included."""
         return self.wall_before + perf_counter() - self._start
 
-    def state_dict(self) -> dict[str, float]:
-        """Return the run's seconds so far."""
-        return {"wall": self.wall}
+    def state_dict(self) -> dict[str, Any]:
+        """Return the seconds of the run and of its epoch so far."""
+        epoch = perf_counter() - self._epoch_start if any(self.seconds.values()) else 0.0
+        return {"wall": self.wall, "epoch": epoch, "seconds": dict(self.seconds)}
 
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Continue the count."""
-        self.wall_before = state_dict["wall"]
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue the counts."""
+        self.wall_before, self.epoch_before = state_dict["wall"], state_dict["epoch"]
+        self.seconds = dict(state_dict["seconds"])

@@ -151,6 +151,11 @@ class Agent(LightningModule, ABC):
         seed = worker_seed(self.seed, self.trainer.global_rank)
         self.generator = stream_generator(seed, Stream.UPDATES, self.device)
 
+    @property
+    def least_rows(self) -> int:
+        """How many rows a batch must have."""
+        return 1 if self.dynamics is None else self.dynamics.least_rows
+
     # Acting
 
     @torch.no_grad()

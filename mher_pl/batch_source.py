@@ -174,7 +174,7 @@ class MixedRollouts(ModelRollouts):
         hindsight = torch.rand(len(batch), 1, generator=generator, device=goal.device) < self.hindsight_ratio
         starts["desired_goal"] = torch.where(hindsight, batch["hindsight_goal"], goal)
         self.store(self.roll_out(starts, learner, generator))
-        real = round(self.real_share * len(batch))  # the first rows, for the batch is in no order
+        real = round(self.real_share * len(batch))  # the first rows; a relabeller may order them (CHER's does)
         virtual = self.sample(len(batch) - real, generator)
         mixed = TensorDict.cat([batch[:real].select(*virtual.keys(include_nested=True, leaves_only=True)), virtual])
         if batch["imitation_goal"] is batch["desired_goal"]:

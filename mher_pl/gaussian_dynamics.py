@@ -98,7 +98,8 @@ class GaussianDynamics(ChangeModel):
             require_int("model.dynamics.max_updates", max_updates, 1)
         require_probability("model.dynamics.holdout_share", holdout_share)
         require_int("model.dynamics.holdout_rows", holdout_rows, 1)
-        require_at_least("model.dynamics.min_improvement", min_improvement, 0.0)
+        below_all = 0.0 <= min_improvement < 1.0
+        require(below_all, "model.dynamics.min_improvement", min_improvement, "a number from 0 to below 1")
         require_int("model.dynamics.patience", patience, 0)
         self.members, self.elites, self.hidden_sizes, self.weight_decay = members, elites, hidden_sizes, weight_decay
         self.min_log_variance, self.max_log_variance, self.lr = min_log_variance, max_log_variance, lr

@@ -8,7 +8,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from mher_pl.errors import UserError, require_at_least, require_int, require_positive, require_sizes
+from mher_pl.errors import require_at_least, require_int, require_positive, require_sizes
 from mher_pl.networks import MLP
 from mher_pl.normalizer import Normalizer
 from mher_pl.parts import DynamicsModel
@@ -42,6 +42,7 @@ class OneStepModels(DynamicsModel):
     ) -> None:
         super().__init__()
         require_int("model.dynamics.members", members, 1)
+        self.least_rows = members
         require_sizes("model.dynamics.hidden_sizes", hidden_sizes)
         require_positive("model.dynamics.lr", lr)
         require_at_least("model.dynamics.weight_decay", weight_decay, 0.0)
@@ -83,11 +84,6 @@ class OneStepModels(DynamicsModel):
     def examples(self, batch: TensorDict) -> tuple[Tensor, Tensor, Tensor]:
         """Return states [M, B/M, state], actions and normalised changes, of rows that the members share out."""
         rows = len(batch) // self.members
-        if rows == 0:
-            raise UserError(
-                f"data.batch_size or warmup.batch_size makes batches of {len(batch)} transitions; allowed: one or more "
-                f"for each of the model's {self.members} members"
-            )
         share = batch[: self.members * rows].reshape(self.members, rows)
         state = self.task.state(share["observation"], share["achieved_goal"])
         next_state = self.task.state(share["next", "observation"], share["next", "achieved_goal"])

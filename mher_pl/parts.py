@@ -53,6 +53,7 @@ class DynamicsModel(Part, nn.Module, ABC):
     """A learned model of the environment (Section 4.1)."""
 
     updates_per_batch: int  # gradient steps on each replayed batch
+    least_rows = 1  # that a batch must have
     refits = False  # whether it learns from all that is stored, by `refit`, after each episode
 
     @abstractmethod

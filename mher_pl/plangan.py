@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from mher_pl.agent import Agent
-from mher_pl.errors import UserError, require, require_at_least, require_int, require_positive, require_probability
+from mher_pl.errors import require, require_at_least, require_int, require_positive, require_probability
 from mher_pl.gan import Discriminators, Generators
 from mher_pl.inputs import Inputs
 from mher_pl.one_step import OneStepModels
@@ -73,6 +74,7 @@ class PlanGAN(Agent):
         require_int("model.path_length", path_length, 1)
         require(path_length <= task.horizon, "model.path_length", path_length, f"at most {task.horizon}, an episode")
         require_probability("model.gan_share", gan_share)
+        require_positive("model.gan_share", gan_share)
         require_at_least("model.min_goal_distance", min_goal_distance, 0.0)
         require_at_least("model.agreement_weight", agreement_weight, 0.0)
         require_positive("model.discriminator_lr", discriminator_lr)
@@ -83,11 +85,11 @@ class PlanGAN(Agent):
         self.gan_share, self.min_goal_distance, self.agreement_weight = gan_share, min_goal_distance, agreement_weight
         self.discriminator_lr, self.betas, self.weight_decay = discriminator_lr, betas, weight_decay
 
-    def setup(self, stage: str) -> None:
-        """Refuse batches that are too small."""
-        super().setup(stage)
-        if stage == "fit":
-            self.rows_each(self.data.batch_size)
+    @property
+    def least_rows(self) -> int:
+        """Rows of a batch that give each generator two, which batch statistics need, and each model one."""
+        rows = math.ceil(2 * self.gans / self.gan_share)
+        return max(super().least_rows, rows + (int(self.gan_share * rows) < 2 * self.gans))
 
     def build(self) -> None:
         """Create one-step models, generators and discriminators."""
@@ -151,20 +153,8 @@ class PlanGAN(Agent):
 
     def shared_out(self, batch: TensorDict) -> TensorDict:
         """Share rows of the batch [B, tau] out to the members of the two ensembles, [E, B', tau]."""
-        rows = self.rows_each(len(batch))
+        rows = int(self.gan_share * len(batch)) // self.gans
         return batch[: self.gans * rows].reshape(self.gans, rows, self.path_length)
-
-    def rows_each(self, size: int) -> int:
-        """Return how many rows of a batch of `size` each generator gets.
-
-        Raises:
-            UserError: they are fewer than two, which batch statistics need.
-        """
-        rows = int(self.gan_share * size) // self.gans
-        if rows < 2:
-            least = f"at least 2 rows for each of the {self.gans} generators, of model.gan_share {self.gan_share}"
-            raise UserError(f"data.batch_size, or warmup.batch_size, is {size}; allowed: {least}")
-        return rows
 
     def discriminator_loss(self, paths: TensorDict) -> Tensor:
         """Value of real paths minus that of generated ones, summed over the members."""

@@ -10,7 +10,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from mher_pl.batch_source import Replayed
-from mher_pl.errors import UserError, require_int
+from mher_pl.errors import UserError, require, require_int
 from mher_pl.inputs import RelativeGoals
 from mher_pl.mher import MHER
 from mher_pl.relabel import Future
@@ -80,11 +80,15 @@ class Relay(MHER):
         super().__init__(**settings)
         require_int("model.batches_per_guide_update", batches_per_guide_update, 1)
         for name, entries in (("moved", moved), ("at", at)):
-            if len(entries) != self.task.goal_size or not all(0 <= i < self.task.observation_size for i in entries):
+            known = all(0 <= i < self.task.observation_size for i in entries)
+            if not known or not len(entries) == len(set(entries)) == self.task.goal_size:
                 raise UserError(
-                    f"model.{name} is {entries}; allowed: {self.task.goal_size} entries, as many as a goal has, of the "
-                    f"{self.task.observation_size} of an observation"
+                    f"model.{name} is {entries}; allowed: {self.task.goal_size} different entries, as many as a goal "
+                    f"has, of the {self.task.observation_size} of an observation"
                 )
+        require(moved != at, "model.at", at, "other entries than model.moved")
+        ratio = self.relabel.ratio
+        require(ratio > 0.0, "model.relabel.ratio", ratio, "a number above 0, which is the guide's too")
         self.moved, self.at, self.batches_per_guide_update = moved, at, batches_per_guide_update
         parts = {
             "inputs": RelativeGoals(self.inputs.min_std, self.inputs.clip),

@@ -220,7 +220,8 @@ class TestLearning:
         ({"holdout_share": 1.5}, "model.dynamics.holdout_share is 1.5; allowed: a probability from 0 to 1"),
         ({"holdout_rows": 0}, "model.dynamics.holdout_rows is 0; allowed: an integer of at least 1"),
         ({"patience": -1}, "model.dynamics.patience is -1; allowed: an integer of at least 0"),
-        ({"min_improvement": -0.1}, "model.dynamics.min_improvement is -0.1; allowed: a number of at least 0"),
+        ({"min_improvement": -0.1}, "model.dynamics.min_improvement is -0.1; allowed: a number from 0 to below 1"),
+        ({"min_improvement": 1.0}, "model.dynamics.min_improvement is 1.0; allowed: a number from 0 to below 1"),
     ],
 )
 def test_a_setting_out_of_range_is_named(arguments, message):

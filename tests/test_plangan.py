@@ -172,8 +172,14 @@ def test_every_step_of_the_paths_can_be_what_the_models_learn_from():
 
 def test_the_gan_learns_from_its_share_of_the_batch():
     assert make_plangan(gan_share=0.5).shared_out(make_paths(21)).shape == (2, 5, TAU)
-    with pytest.raises(UserError, match=r"data\.batch_size, or warmup\.batch_size, is 7; allowed: at least 2 rows for"):
-        make_plangan(gan_share=0.5).shared_out(make_paths(7))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 1.0])
+def test_with_the_fewest_rows_every_generator_has_two_and_with_one_less_not(share):
+    agent = make_plangan(gan_share=share)
+    least = agent.least_rows
+    assert agent.shared_out(make_paths(least)).shape[1] >= 2
+    assert agent.shared_out(make_paths(least - 1)).shape[1] < 2 or least == agent.dynamics.members
 
 
 def test_acting_plans_and_changes_nothing():

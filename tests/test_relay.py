@@ -95,12 +95,25 @@ def test_both_count_their_batches_over_a_resume(run, build):
     assert counts == [(8, 2)] * 2
 
 
-@pytest.mark.parametrize("entries", [[0, 1], [0, 1, 25]])
+@pytest.mark.parametrize("entries", [[0, 1], [0, 1, 25], [0, 0, 1]])
 def test_a_sub_goal_has_as_many_entries_of_the_observation_as_a_goal(build, entries):
-    allowed = "allowed: 3 entries, as many as a goal has, of the 25 of an observation"
+    allowed = "allowed: 3 different entries, as many as a goal has, of the 25 of an observation"
     with pytest.raises(UserError) as refused:
         build("push", "algorithms/mher_relay", **{"model.moved": entries})
     assert str(refused.value) == f"model.moved is {entries}; {allowed}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model.at": [0, 1, 2]}, r"model.at is [0, 1, 2]; allowed: other entries than model.moved"),
+        ({"model.relabel": "mher_pl.relabel.Keep"}, "model.relabel.ratio is 0.0; allowed: a number above 0, which is"),
+    ],
+)
+def test_a_guide_that_could_learn_nothing_is_refused(build, settings, message):
+    with pytest.raises(UserError) as refused:
+        build("push", "algorithms/mher_relay", **settings)
+    assert message in str(refused.value)
 
 
 def test_a_guided_exploration_needs_a_guide(build):

@@ -148,8 +148,14 @@ class GoalDataModule(LightningDataModule):
         return cast(Agent, self.running.lightning_module)
 
     def setup(self, stage: str) -> None:
-        """Create the replay and open the source for training."""
+        """Create the replay and open the source for training.
+
+        Raises:
+            UserError: batches are too small for the agent.
+        """
         if stage == "fit":
+            least = self.agent.least_rows
+            require(self.batch_size >= least, "data.batch_size", self.batch_size, f"at least {least} for this agent")
             seed = worker_seed(self.seed, self.running.global_rank)
             self.replay = EpisodeReplay(self.capacity, self.task.horizon, self.sampler, seed)
             act = self.agent.act

@@ -1,6 +1,7 @@
 """Which of several processes this one is, asked before there is a trainer."""
 
 import os
+import re
 from typing import Any
 
 from lightning.fabric.plugins.environments import (
@@ -65,10 +66,9 @@ def require_processes(environment: ClusterEnvironment, devices: int, nodes: int)
 
 def count_devices(devices: Any) -> int:
     """Count the devices of a node that a setting `4`, `"4"`, `[0, 1]` or `"0,1"` names."""
-    if isinstance(devices, str):
-        names = devices.strip(", ").split(",")
-        devices = int(devices) if len(names) == 1 and names[0].isdecimal() and "," not in devices else names
     count = len(devices) if isinstance(devices, list) else devices
-    if not isinstance(count, int) or count < 1 or devices == ["auto"]:
+    if isinstance(devices, str) and re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*,?\s*", devices):
+        count = len(devices.strip(", ").split(",")) if "," in devices else int(devices)
+    if type(count) is not int or count < 1:
         raise UserError(f"trainer.devices is {devices!r}; allowed with several nodes: a number, or a list")
     return count

@@ -103,6 +103,13 @@ def test_the_map_is_logged_when_it_is_due_and_changes_no_training(build):
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
+def test_the_map_is_of_the_first_evaluation_that_is_due(build):
+    every = {"goal_map.every_n_epochs": 2, "trainer.check_val_every_n_epoch": 3, "trainer.max_epochs": 9}
+    cli = build("point2d", **every)
+    cli.trainer.fit(cli.model, cli.datamodule)
+    assert [image.step for image in events(cli.trainer.log_dir).Images("eval/goal_map")] == [500, 800, 1100]
+
+
 def test_a_number_of_epochs_below_0_is_refused(build):
     with pytest.raises(UserError, match=r"goal_map.every_n_epochs is -1; allowed: an integer of at least 0"):
         build("point2d", **{"goal_map.every_n_epochs": -1})

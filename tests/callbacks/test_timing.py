@@ -1,3 +1,5 @@
+from time import perf_counter
+
 import pytest
 
 from mher_pl.callbacks import Timing
@@ -16,10 +18,16 @@ def test_the_phases_of_an_epoch_add_up_to_its_wall_clock_time(build):
         assert sum(phase[after] for phase in phases) == pytest.approx(wall[after] - wall[before], rel=0.05)
 
 
-def test_the_clock_of_a_resumed_run_goes_on():
+def test_the_clocks_of_a_resumed_run_go_on():
     first, second = Timing(), Timing()
     for timing in (first, second):
         timing.setup(None, None, "fit")
     first.wall_before = 100.0
+    first.seconds["update"] = 30.0
+    first._epoch_start -= 40.0
     second.load_state_dict(first.state_dict())
     assert second.wall > 100.0
+    second.on_train_start(None, None)
+    assert second.seconds == first.seconds
+    other = perf_counter() - second._epoch_start - sum(second.seconds.values())
+    assert other == pytest.approx(10.0, abs=1.0)

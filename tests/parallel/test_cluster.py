@@ -10,7 +10,7 @@ def test_devices_are_counted(devices, count):
     assert count_devices(devices) == count
 
 
-@pytest.mark.parametrize("devices", ["auto", -1, 0])
+@pytest.mark.parametrize("devices", ["auto", -1, 0, "-1", "", "cuda", "0,x", True])
 def test_several_nodes_need_a_number_of_devices(devices):
     with pytest.raises(UserError, match=r"trainer\.devices is .*; allowed with several nodes: a number, or a list"):
         count_devices(devices)
