@@ -58,7 +58,7 @@ class Evaluation(Callback):
         value = pl_module.value(outcome.observations, outcome.desired_goals, outcome.actions)
         if value is not None:
             metrics["eval/q_mean"] = value.mean().item()
-        metrics = self._mean_over_workers(trainer, metrics, len(outcome.success))
+        metrics = self._mean_over_workers(trainer, metrics, len(outcome.success), len(outcome.actions))
         if trainer.state.fn == TrainerFn.FITTING:
             data_of(trainer).log_metrics(metrics)
             return
@@ -95,13 +95,14 @@ class Evaluation(Callback):
         return rollout(pl_module.act, self.envs, data.task, seeds)
 
     @staticmethod
-    def _mean_over_workers(trainer: Trainer, metrics: dict[str, float], episodes: int) -> dict[str, float]:
-        """Join the means over each worker's share of the episodes."""
+    def _mean_over_workers(trainer: Trainer, metrics: dict[str, float], episodes: int, steps: int) -> dict[str, float]:
+        """Join the means over each worker's share of the episodes, that of Q over their steps."""
         if trainer.world_size == 1:
             return metrics
-        sums = torch.tensor([*(value * episodes for value in metrics.values()), episodes], dtype=torch.float64)
-        *totals, count = trainer.strategy.reduce(sums.to(trainer.strategy.root_device), reduce_op="sum").tolist()
-        return dict(zip(metrics, (total / count for total in totals), strict=True))
+        counts = [steps if name == "eval/q_mean" else episodes for name in metrics]
+        sums = torch.tensor([[value * n, n] for value, n in zip(metrics.values(), counts, strict=True)])
+        joined = trainer.strategy.reduce(sums.double().to(trainer.strategy.root_device), reduce_op="sum").tolist()
+        return {name: total / count for name, (total, count) in zip(metrics, joined, strict=True)}
 
     def teardown(self, trainer: Trainer, pl_module: Agent, stage: str) -> None:
         """Close the environments."""

@@ -36,7 +36,7 @@ class GaussianDynamics(ChangeModel):
         max_log_variance: soft upper bound.
         lr: Adam's learning rate.
         batch_size: transitions of a gradient step, which each member draws for itself.
-        max_updates: gradient steps after an episode, at most; null leaves it to the hold-out.
+        max_updates: gradient steps after an episode, at most; 0 leaves it to the hold-out.
         holdout_share: share of the stored transitions that is held out, drawn anew after each episode.
         holdout_rows: transitions that are held out, at most.
         min_improvement: share by which a hold-out error must fall to count as better.
@@ -59,7 +59,7 @@ class GaussianDynamics(ChangeModel):
         max_log_variance: float,
         lr: float,
         batch_size: int,
-        max_updates: int | None,
+        max_updates: int,
         holdout_share: float,
         holdout_rows: int,
         min_improvement: float,
@@ -94,8 +94,7 @@ class GaussianDynamics(ChangeModel):
         )
         require_positive("model.dynamics.lr", lr)
         require_int("model.dynamics.batch_size", batch_size, 1)
-        if max_updates is not None:
-            require_int("model.dynamics.max_updates", max_updates, 1)
+        require_int("model.dynamics.max_updates", max_updates, 0)
         require_probability("model.dynamics.holdout_share", holdout_share)
         require_int("model.dynamics.holdout_rows", holdout_rows, 1)
         below_all = 0.0 <= min_improvement < 1.0
@@ -189,8 +188,8 @@ class GaussianDynamics(ChangeModel):
         best = [weight.detach().clone() for weight in self.networks.parameters()]  # of each member
         best_errors = torch.full((self.members,), torch.inf, device=inputs.device)
         updates = passes_without = 0
-        while passes_without <= self.patience and (self.max_updates is None or updates < self.max_updates):
-            left = batches if self.max_updates is None else min(batches, self.max_updates - updates)
+        while passes_without <= self.patience and updates < (self.max_updates or math.inf):
+            left = min(batches, self.max_updates - updates) if self.max_updates else batches
             for _ in range(left):
                 drawn = torch.randint(
                     len(rows), (self.members, self.batch_size), generator=generator, device=rows.device

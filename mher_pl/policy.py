@@ -37,6 +37,7 @@ from mher_pl.version import __version__
 
 PROGRAM = ".pt2"  # ending of a file with a torch.export program
 ALONE = ".safetensors"  # and of one with a policy and nothing else
+NO_POLICY = "is damaged or holds no policy of mher_pl; allowed: what save_policy wrote"
 FORMAT = 1  # of these files; changes with what `Policy.description` must hold
 SHIPPED = Path(__file__).parent / "policies"  # with the package: TASK/METHOD.safetensors
 
@@ -196,11 +197,17 @@ def load_policy(path: str | Path, device: str | torch.device = "cpu") -> Policy:
         description = {key: agent[key] for key in ("task", "inputs", "hidden_sizes", "planner") if key in agent}
         description["env_kwargs"] = checkpoint["GoalDataModule"]["env_kwargs"]
         prefix = agent["acting"]
-    policy = Policy(description)
+    try:
+        policy = Policy(description)
+    except (TypeError, KeyError) as error:
+        raise UserError(f"{file} {NO_POLICY}") from error
     saved = {name: re.sub("^actor", prefix, name) for name in policy.network.state_dict()}
     if not weights.keys() >= set(saved.values()):
         raise UserError(f"{file} holds no actor; allowed: checkpoints of methods that learn a policy")
-    policy.network.load_state_dict({name: weights[other] for name, other in saved.items()})
+    try:
+        policy.network.load_state_dict({name: weights[other] for name, other in saved.items()})
+    except RuntimeError as error:  # weights of another shape
+        raise UserError(f"{file} {NO_POLICY}") from error
     policy.network.to(device).requires_grad_(False)
     return policy
 
@@ -217,11 +224,12 @@ def _read_alone(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with safe_open(path, "pt") as file:
             content = json.loads(file.metadata()["mher_pl"])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-    except (SafetensorError, TypeError, KeyError) as error:
-        raise UserError(f"{path} is damaged or holds no policy of mher_pl; allowed: what save_policy wrote") from error
-    if content["format"] != FORMAT:
-        raise UserError(f"{path} was written by mher_pl {content['version']}, in another form; allowed: form {FORMAT}")
-    return content["policy"], weights
+        written, version, description = content["format"], content["version"], content["policy"]
+    except (SafetensorError, TypeError, KeyError, ValueError) as error:
+        raise UserError(f"{path} {NO_POLICY}") from error
+    if written != FORMAT:
+        raise UserError(f"{path} was written by mher_pl {version}, in another form; allowed: form {FORMAT}")
+    return description, weights
 
 
 def export_policy(policy: Policy, path: str | Path) -> None:

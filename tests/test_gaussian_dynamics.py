@@ -122,7 +122,7 @@ class TestLearning:
 
     def test_a_refit_learns_the_change_of_state_and_stops_by_itself(self):
         batch = transitions(600)
-        dynamics = make(batch, max_updates=None, lr=3e-3)
+        dynamics = make(batch, max_updates=0, lr=3e-3)
         before = error(dynamics, batch)
         metrics = refit(dynamics, batch)
         assert error(dynamics, batch) < 0.2 * before
@@ -147,7 +147,7 @@ class TestLearning:
 
     def test_it_ends_after_so_many_passes_without_a_better_member(self):
         batch, losses = transitions(100), []
-        dynamics = make(batch, min_improvement=0.999999, patience=2, max_updates=None)
+        dynamics = make(batch, min_improvement=0.999999, patience=2, max_updates=0)
         refit(dynamics, batch, losses=losses)
         passes = 1 + 3  # the first is better than nothing; then three without
         assert len(losses) == passes * 3  # of 80 transitions, 32 a step
@@ -161,7 +161,7 @@ class TestLearning:
 
     def test_each_member_keeps_its_best_weights(self):
         batch, seen = transitions(100), []
-        dynamics = make(batch, patience=1, max_updates=None)
+        dynamics = make(batch, patience=1, max_updates=0)
         errors = iter([[1.0, 1.0, 1.0, 1.0], [2.0, 0.5, 2.0, 2.0], [2.0, 2.0, 2.0, 2.0], [2.0, 2.0, 2.0, 2.0]])
 
         def rate(inputs, change):
@@ -216,7 +216,7 @@ class TestLearning:
         ({"elites": 5}, "model.dynamics.elites is 5; allowed: at most 4, members"),
         ({"weight_decay": [0.1]}, r"model.dynamics.weight_decay is \[0.1\]; allowed: 3 numbers of at least 0"),
         ({"max_log_variance": -11.0}, "model.dynamics.min_log_variance is -10.0; allowed: a number below max_log"),
-        ({"max_updates": 0}, "model.dynamics.max_updates is 0; allowed: an integer of at least 1"),
+        ({"max_updates": -1}, "model.dynamics.max_updates is -1; allowed: an integer of at least 0"),
         ({"holdout_share": 1.5}, "model.dynamics.holdout_share is 1.5; allowed: a probability from 0 to 1"),
         ({"holdout_rows": 0}, "model.dynamics.holdout_rows is 0; allowed: an integer of at least 1"),
         ({"patience": -1}, "model.dynamics.patience is -1; allowed: an integer of at least 0"),

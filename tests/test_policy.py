@@ -179,7 +179,11 @@ def test_what_is_no_policy_alone_is_refused(tmp_path, run):
     save_policy(mher_pl.load_policy(run), file)
     content = file.read_bytes()
     weights = safetensors.torch.load(content)
-    for damaged in (b"", content[:-100], safetensors.torch.save(weights, {"format": "pt"}), b"x" * 1000):
+    described = [{"mher_pl": text} for text in ("{", "{}", "[]", '{"format": 1, "version": "0", "policy": {}}')]
+    others = [safetensors.torch.save(weights, metadata) for metadata in ({"format": "pt"}, *described)]
+    with safetensors.safe_open(file, "pt") as opened:
+        smaller = safetensors.torch.save({name: value[:1] for name, value in weights.items()}, opened.metadata())
+    for damaged in (b"", content[:-100], b"x" * 1000, *others, smaller):
         file.write_bytes(damaged)
         with pytest.raises(UserError, match=r"a\.safetensors is damaged or holds no policy of mher_pl"):
             mher_pl.load_policy(file)

@@ -107,10 +107,20 @@ def _missing(names: list[str], keys: list[str], given: dict[str, Any]) -> str:
     full = [_full_key([*keys, name], nulls) for name in names]
     if full[0] in given:
         return f"{full[0]} is null; allowed: a value, as in configs/*.yaml"
-    named = full[0] if not keys else f"{_full_key(keys, given)}.{full[0]}"
+    owner = _full_key(keys, given) if keys else _class_with(full[0], given)
+    named = f"{owner}.{full[0]}" if owner else full[0]
     others = f" and {len(full) - 1} other settings are" if len(full) > 1 else " is"
-    where = "what its class asks for" if keys else "first the config of a task, such as --config fetch, which has all"
+    where = "what its class asks for" if owner else "first the config of a task, such as --config fetch, which has all"
     return f"{named}{others} missing; allowed: {where}"
+
+
+def _class_with(name: str, given: dict[str, Any]) -> str | None:
+    """Return the setting that names a class of which `name` is an argument, if one does."""
+    for key, base in PARTS.items():
+        value = str(given.get(f"{key}.class_path", given.get(key))).rpartition(".")[2]
+        if any(part.__name__ == value and name in signature(part).parameters for part in parts_of(base)):
+            return key
+    return None
 
 
 def _allowed(reason: str) -> str:
@@ -121,6 +131,8 @@ def _allowed(reason: str) -> str:
         return "the name of a class, as in configs/*.yaml and configs/algorithms"
     if "Unable to load config" in reason:
         return "settings below it, as in configs/*.yaml"
+    if match := re.search(r"Expected a (?:typing\.Literal\[(.*?)\]|tuple with (\d+) elements)", reason):
+        return match[1].replace("'", "") if match[1] else f"a list of {match[2]} values"
     kinds = re.findall(r"Subtypes: \[(.*)\]", reason)[-1:] or re.findall(r"Expected a (<class '[\w.]+'>)", reason)[:1]
     if not kinds:
         return " ".join(reason.strip(" :\n").split())

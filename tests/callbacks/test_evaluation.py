@@ -45,8 +45,9 @@ def test_fewer_episodes_than_workers_are_refused():
         Evaluation(episodes=2).setup(trainer, None, "fit")
 
 
-def test_workers_means_are_joined_by_the_number_of_their_episodes():
-    own, others = {"eval/success_rate": 1.0, "eval/return": -4.0}, torch.tensor([0.5 * 6, -10.0 * 6, 6.0])
+def test_workers_means_are_joined_by_the_number_of_their_episodes_and_q_by_that_of_their_steps():
+    own = {"eval/success_rate": 1.0, "eval/return": -4.0, "eval/q_mean": -2.0}
+    others = torch.tensor([[0.5 * 6, 6.0], [-10.0 * 6, 6.0], [-1.0 * 30, 30.0]])
 
     class Strategy:
         root_device = torch.device("cpu")
@@ -56,8 +57,8 @@ def test_workers_means_are_joined_by_the_number_of_their_episodes():
             return sums + others
 
     trainer = SimpleNamespace(world_size=2, strategy=Strategy())
-    joined = Evaluation._mean_over_workers(trainer, own, episodes=2)
-    assert joined == pytest.approx({"eval/success_rate": 5 / 8, "eval/return": -68 / 8})
+    joined = Evaluation._mean_over_workers(trainer, own, episodes=2, steps=10)
+    assert joined == pytest.approx({"eval/success_rate": 5 / 8, "eval/return": -68 / 8, "eval/q_mean": -50 / 40})
 
 
 def test_every_evaluation_runs_new_episodes_which_run_seed_and_environment_steps_decide(trained):

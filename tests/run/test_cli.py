@@ -142,6 +142,11 @@ def test_any_goal_environment_works_by_its_id(command, tmp_path):
         ("--model.relabel=mher_pl.relabel.Nope", 2, "is 'mher_pl.relabel.Nope' .not found in the folder where"),
         ("--model.relabel=mher_pl.relabel.Relabel", 2, "is 'mher_pl.relabel.Relabel' .it lacks goals.; allowed"),
         ("--config=mher_plus --model.relabel=Future", 2, "model.relabel.ratio is missing; allowed: what its class"),
+        ("--data.source=StoredEpisodes", 2, "data.source.path is missing; allowed: what its class"),
+        ("--config=plangan --model.planner.choose=worst", 2, "model.planner.choose is 'worst'; allowed: best, mean"),
+        ("--config=plangan --model.betas=[0.5]", 2, "model.betas is '.0.5.'; allowed: a list of 2 values"),
+        ("--config=plangan --data.batch_size=4", 1, "data.batch_size is 4; allowed: at least "),
+        ("--config=plangan --warmup.batch_size=4", 1, "warmup.batch_size is 4; allowed: at least "),
         ("--data.batchsize=3", 2, "data.batchsize is no setting; allowed: .*did you mean data.batch_size?"),
         (
             "--model.imitation_wieght=3",
