@@ -6,6 +6,7 @@ from mher_pl.agent import Agent
 from mher_pl.callbacks.progress import Progress
 from mher_pl.data import data_of
 from mher_pl.errors import require, require_int, require_multiple
+from mher_pl.memory import require_memory
 
 
 class ModelWarmup(Callback):
@@ -30,11 +31,12 @@ class ModelWarmup(Callback):
         """Refuse a number of episodes that the environments cannot collect together, and batches that are too small.
 
         Raises:
-            UserError: it is no multiple of theirs, or the agent needs more rows.
+            UserError: it is no multiple of theirs, the agent needs more rows, or memory holds fewer.
         """
         require_multiple("warmup.episodes", self.episodes, data_of(trainer).num_envs)
         least = pl_module.least_rows
         require(self.batch_size >= least, "warmup.batch_size", self.batch_size, f"at least {least} for this agent")
+        require_memory("warmup.batch_size", self.batch_size, self.batch_size * data_of(trainer).task.transition_bytes)
 
     def on_train_start(self, trainer: Trainer, pl_module: Agent) -> None:
         """Say what is to be learned, and warm up."""

@@ -10,7 +10,9 @@ from tensordict import TensorDict
 
 from mher_pl.dynamics import virtual_path
 from mher_pl.errors import UserError, require_at_least, require_int, require_probability
-from mher_pl.parts import Learner, Part
+from mher_pl.memory import require_memory
+from mher_pl.parts import DynamicsModel, Learner, Part
+from mher_pl.task import Task
 
 
 class BatchSource(Part, ABC):
@@ -54,6 +56,11 @@ class ModelRollouts(BatchSource):
         self.steps, self.noise, self.capacity = steps, noise, capacity
         self.buffer: TensorDict | None = None  # [capacity], of which the first `filled` rows count
         self.filled = self.cursor = 0
+
+    def check(self, task: Task, dynamics: DynamicsModel | None = None) -> None:
+        """Raise `UserError` where there is no model, or too little memory for the buffer."""
+        super().check(task, dynamics)
+        require_memory("model.batch_source.capacity", self.capacity, self.capacity * task.transition_bytes)
 
     def __call__(self, batch: TensorDict, learner: Learner, generator: torch.Generator) -> TensorDict:
         """Extend the buffer from the replayed states and draw as many of its transitions as the batch has."""

@@ -112,6 +112,17 @@ class Task(Shape):
     # The model's states
 
     @property
+    def episode_bytes(self) -> int:
+        """Bytes of an episode in the replay, 32-bit numbers for the most part."""
+        states, steps = self.observation_size + self.goal_size, self.goal_size + self.action_size
+        return 4 * ((self.horizon + 1) * states + self.horizon * steps)
+
+    @property
+    def transition_bytes(self) -> int:
+        """Bytes of a replayed transition: the states before, after and later on, the goals, the action."""
+        return 4 * (3 * (self.observation_size + self.goal_size) + self.goal_size + self.action_size)
+
+    @property
     def state_size(self) -> int:
         """Entries of a model's state."""
         return self.observation_size + (self.goal_size if self.goal_indices is None else 0)

@@ -137,6 +137,11 @@ def test_only_the_filled_part_is_saved():
     assert len(source.worker_state()["rows"]["observation"]) == 20
 
 
+def test_a_buffer_that_memory_does_not_hold_is_refused():
+    with pytest.raises(UserError, match=r"model\.batch_source\.capacity is 2000000000, which takes .* GB of memory"):
+        make_agent(batch_source=rollouts(capacity=2_000_000_000))
+
+
 def test_a_buffer_of_another_capacity_is_refused():
     agent, source = make_agent(), rollouts(capacity=100)
     source(relabelled(5, agent=agent), agent, generator())

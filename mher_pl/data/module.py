@@ -22,7 +22,6 @@ from mher_pl.parts import Part, load_worker_states, require_same_parts, worker_s
 from mher_pl.practice import Practice
 from mher_pl.sampler import Sampler
 from mher_pl.storage.metrics import MetricsTable
-from mher_pl.task import Task
 
 ENVIRONMENT_BYTES = 50_000_000  # of the process of a further environment
 
@@ -117,9 +116,9 @@ class GoalDataModule(LightningDataModule):
             raise UserError(
                 f"data.capacity is {capacity}; allowed: at least one episode of {env}, {self.task.horizon} transitions"
             )
-        require_memory("data.capacity", capacity, capacity // self.task.horizon * episode_bytes(self.task))
+        require_memory("data.capacity", capacity, capacity // self.task.horizon * self.task.episode_bytes)
         require_memory("data.num_envs", num_envs, (num_envs - 1) * ENVIRONMENT_BYTES)
-        batch_bytes = batch_size * transition_bytes(self.task)
+        batch_bytes = batch_size * self.task.transition_bytes
         require_memory("data.batch_size", batch_size, batch_bytes * batches_per_episode * num_envs)
         self.env_kwargs, self.num_envs = env_kwargs, num_envs
         self.episodes_per_epoch, self.batches_per_episode = episodes_per_epoch, batches_per_episode
@@ -273,17 +272,6 @@ class GoalDataModule(LightningDataModule):
         require(self.env_kwargs == saved, "data.env_kwargs", self.env_kwargs, f"{saved}, as in the checkpoint")
         for worker in state["workers"]:
             require_same_parts("data", self.parts, worker["parts"])
-
-
-def episode_bytes(task: Task) -> int:
-    """Return the bytes of an episode in the replay, 32-bit numbers for the most part."""
-    states, steps = task.observation_size + task.goal_size, task.goal_size + task.action_size
-    return 4 * ((task.horizon + 1) * states + task.horizon * steps)
-
-
-def transition_bytes(task: Task) -> int:
-    """Return the bytes of a replayed transition: the states before, after and later on, the goals, the action."""
-    return 4 * (3 * (task.observation_size + task.goal_size) + task.goal_size + task.action_size)
 
 
 def without_padding(episode: TensorDict) -> TensorDict:

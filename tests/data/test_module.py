@@ -2,7 +2,7 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-from mher_pl.data.module import episode_bytes, without_padding
+from mher_pl.data.module import without_padding
 from mher_pl.errors import UserError
 from mher_pl.exploration import NoisyActor
 
@@ -51,7 +51,7 @@ def test_an_epoch_has_its_episodes_and_batches_however_many_environments_collect
     assert closed == [10]
     assert {batch.shape for batch in data.replayed()} == {(16,)}
     numbers = data.replay.episodes.select("observation", "achieved_goal", "desired_goal", "action")
-    assert sum(value.nbytes for value in numbers.values()) == 10 * episode_bytes(data.task)
+    assert sum(value.nbytes for value in numbers.values()) == 10 * data.task.episode_bytes
 
 
 def test_without_a_number_there_is_a_batch_for_each_step_that_an_episode_may_have(build):
