@@ -100,8 +100,12 @@ class Interruption(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save and stop; after an epoch's last episode, once it is evaluated."""
-        if not trainer.is_last_batch and not ends_by_itself(trainer) and self._any_signalled(trainer):
+        """Save and stop; not before an evaluation that comes now, and after an epoch's last episode with its end."""
+        loop = trainer.fit_loop
+        assert loop._data_fetcher is not None
+        evaluates = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)  # private, as above
+        goes_on = not (trainer.is_last_batch or evaluates or ends_by_itself(trainer))
+        if goes_on and self._any_signalled(trainer):
             self._stop(trainer, self.save(trainer))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

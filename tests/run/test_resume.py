@@ -111,6 +111,15 @@ def test_a_signal_in_the_epoch_that_ends_the_run_changes_nothing(tmp_path, capsy
     assert state(run_folder(tmp_path / "signalled"))["/epoch"] == 1
 
 
+def test_an_evaluation_within_an_epoch_is_not_lost_to_a_signal_right_before_it(tmp_path):
+    options = ["--data.episodes_per_epoch=4", "--trainer.val_check_interval=2"]
+    assert fit(tmp_path / "whole", *options, epochs=2) == 0
+    assert fit(tmp_path / "parts", *options, *signal_at(1, 1), epochs=2) == 143
+    assert state(run_folder(tmp_path / "parts"))["/GoalDataModule/position"] == 3
+    assert fit(tmp_path / "parts", *options, RESUME, epochs=2) == 0
+    assert_same_run(run_folder(tmp_path / "whole"), run_folder(tmp_path / "parts"))
+
+
 def test_a_run_that_ended_early_is_left_as_it_is_until_a_setting_changes(tmp_path, capsys):
     assert fit(tmp_path, *STOPPING) == 0
     capsys.readouterr()
