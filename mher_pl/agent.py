@@ -73,9 +73,7 @@ class Agent(LightningModule, ABC):
     @property
     def parts(self) -> dict[str, Part]:
         """The parts that the method is composed of, by their names in the config."""
-        inits = [
-            cls.__init__ for cls in type(self).__mro__ if issubclass(cls, Agent)
-        ]  # one may hand on what it is given
+        inits = [cls.__init__ for cls in type(self).__mro__ if issubclass(cls, Agent)]  # one may hand on what it gets
         names = dict.fromkeys(name for init in inits for name in signature(init).parameters)
         values = {name: getattr(self, name, None) for name in names}
         return {name: value for name, value in values.items() if isinstance(value, Part)}
