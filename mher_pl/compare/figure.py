@@ -78,7 +78,8 @@ def draw_curves(
     for panel, (task, curves) in zip(axes.flat, tasks.items(), strict=False):
         lines[task] = {}
         styles = _styles(list(curves) if own_legends else algorithms)
-        for algorithm in [name for name in reversed([*known, *others]) if name in curves]:  # the first lies on top
+        drawn = [name for name in reversed([*known, *others]) if name in curves]  # the first lies on top
+        for algorithm in sorted(drawn, key=lambda name: styles[name][1] != SOLID):  # broken lines above, with gaps
             places, rates = curves[algorithm]
             low, median, high = np.percentile(rates, [25, 50, 75], axis=0)  # [E] each
             colour, line = styles[algorithm]
