@@ -282,6 +282,7 @@ def test_the_sweeps_of_the_package_and_of_the_benchmarks_name_existing_configs(w
     folders = (TESTS.parent / "configs", TESTS.parent / "benchmarks")
     sweeps = [path for folder in folders for path in (folder / "sweeps").glob("*.yaml")]
     cells = {path.stem: read_sweep(path).cells() for path in sweeps}
+    assert all(len(cell.folder.parent.name) <= 100 for value in cells.values() for cell in value), "as fit has it"
     assert {name: len(value) for name, value in cells.items()} == {
         "figure_02": 5 * 6 * 5,
         "figure_03": (4 + 5 + 2 * 7) * 5,
