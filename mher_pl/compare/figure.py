@@ -118,7 +118,7 @@ def draw_curves(
         [handles[name] for name in names],
         [_literal(name) for name in names],
         loc="outside lower center",
-        ncols=min(len(names), (3, 5, 7)[columns - 1]),
+        ncols=_legend_columns(names, figure.get_figwidth()),
         frameon=False,
         handlelength=3.2,
         title=caption,
@@ -139,6 +139,11 @@ def _styles(names: Sequence[str]) -> dict[str, tuple]:
         elif name not in STYLES:
             styles[name] = next(spare)
     return styles
+
+
+def _legend_columns(names: Sequence[str], width: float) -> int:
+    """Return how many columns of a legend are as wide together as a figure, in inches; of the usual font, roughly."""
+    return max(1, min(len(names), int(width / (0.7 + 0.075 * max(map(len, names))))))
 
 
 def _literal(name: str) -> str:

@@ -78,6 +78,15 @@ def test_the_figure_says_the_number_of_seeds_and_episodes():
     assert "in 50 to 100 episodes" in title
 
 
+def test_a_legend_of_long_names_fits_into_a_narrow_figure():
+    names = [f"what it is without the part number {number}" for number in range(4)]
+    figure = draw_curves({"A-v1": {name: curve([0, 1]) for name in names}})
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+
+
 def test_panels_with_curves_of_their_own_have_legends_of_their_own():
     panels = {
         "(a)": {f"alpha = {value}": curve([0, 1]) for value in range(5)},
