@@ -38,7 +38,7 @@ def draw_goals(batch: TensorDict, relabelled: TensorDict) -> Figure:
         figure = Figure(figsize=(4.0, 4.0), dpi=100, layout=None if in_space else "constrained")
         axes: Axes
         if in_space:
-            axes = _in_space(figure, low, high, np.concatenate([path, own]))
+            axes = axes_in_space(figure, (0.0, 0.02, 1.0, 0.94), low, high, np.concatenate([path, own]))
             floor = np.array([0.0, 0.0, low[2]])
             axes.plot(*(path * [1, 1, 0] + floor).T, color="0.8", linewidth=1.2)
             axes.plot(*np.stack([own[-1], own[-1] * [1, 1, 0] + floor]).T, ":", color="tab:red", linewidth=1.0)
@@ -78,13 +78,21 @@ def frame(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (low + high) / 2 - half, (low + high) / 2 + half
 
 
-def _in_space(figure: Figure, low: np.ndarray, high: np.ndarray, places: np.ndarray) -> Axes3D:
-    """Return axes between two corners, seen from where the places [N, 3] spread over most of the picture."""
+def axes_in_space(
+    figure: Figure, part: tuple[float, float, float, float], low: np.ndarray, high: np.ndarray, places: np.ndarray
+) -> Axes3D:
+    """Return axes between two corners, seen from where the places [N, 3] spread over most of the picture.
+
+    Args:
+        figure: gets the axes.
+        part: of the figure that they take: left, bottom, width, height.
+        low: one corner [3], with the least coordinates.
+        high: the other [3].
+        places: that are to be seen [N, 3].
+    """
     camera = max(CAMERAS, key=lambda camera: np.linalg.det(np.cov(places @ _screen(*camera).T, rowvar=False)))
     elevation, azimuth = camera
-    box = figure.add_axes(
-        (0.0, 0.02, 1.0, 0.94), projection="3d", elev=elevation, azim=azimuth, proj_type="ortho", computed_zorder=False
-    )
+    box = figure.add_axes(part, projection="3d", elev=elevation, azim=azimuth, proj_type="ortho", computed_zorder=False)
     axes = cast(Axes3D, box)
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]), zlabel="dimension 3")
     sides = high - low

@@ -60,6 +60,22 @@ def test_the_picture_holds_what_was_up_to_its_step():
     assert values == [[0.0, -2.0], [1.0, -1.0]]
 
 
+@pytest.mark.parametrize("relabelled", [None, torch.full((3, 3), torch.nan)])
+def test_goals_in_space_are_drawn_there_with_shadows_on_the_floor(relabelled):
+    path = torch.tensor([[0.0, 0.0, 0.5], [1.0, 0.0, 0.5], [1.0, 2.0, 3.5]])
+    figure = EpisodeFigure("", path, torch.ones(3, 3), relabelled, None)
+    figure.draw(1)
+    lines = [np.stack(line.get_data_3d(), axis=1) for _, line in figure._curves]
+    (achieved, *_, desired), (shadow, shadow_of_goal) = lines[:-2], lines[-2:]
+    assert achieved.tolist() == path[:2].tolist()
+    assert desired.tolist() == [[1.0, 1.0, 1.0]] * 2
+    assert shadow[:, :2].tolist() == path[:2, :2].tolist()
+    assert shadow_of_goal[:, :2].tolist() == [[1.0, 1.0]] * 2
+    heights = np.concatenate([shadow[:, 2], shadow_of_goal[:, 2]])
+    assert (heights == heights[0]).all()
+    assert heights[0] < 0.5, "below all goals"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
