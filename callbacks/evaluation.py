@@ -7,9 +7,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from mher_pl.agent import Agent
 from mher_pl.data import data_of
-from mher_pl.envs import make_vec
 from mher_pl.errors import require, require_int
-from mher_pl.evaluate import Episodes, rollout, wilson_interval
+from mher_pl.evaluate import Episodes, evaluation_envs, rollout, wilson_interval
 from mher_pl.storage.metrics import ENDED
 from mher_pl.streams import Stream, stream_seeds
 
@@ -18,7 +17,7 @@ METRICS = "eval/success_rate", "eval/success_any", "eval/return", "eval/final_di
 
 
 class Evaluation(Callback):
-    """Run whole episodes without exploration, all in one batched environment, and log `eval/*`.
+    """Run whole episodes without exploration and log `eval/*`.
 
     Runs in Lightning's validation loop: after every epoch of `fit`, and once in `validate` and `test`. The run's seed
     and the number of environment steps so far decide the episodes, so each evaluation is new, and `validate` repeats
@@ -91,7 +90,7 @@ class Evaluation(Callback):
             seeds = stream_seeds(self.episodes, data.seed, Stream.EVALUATION, data.env_steps)
         seeds = seeds[trainer.global_rank :: trainer.world_size]
         if self.envs is None:
-            self.envs = make_vec(data.task.env, num_envs=len(seeds), **data.env_kwargs)
+            self.envs = evaluation_envs(data.task.env, len(seeds), **data.env_kwargs)
         return rollout(pl_module.act, self.envs, data.task, seeds)
 
     @staticmethod

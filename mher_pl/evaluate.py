@@ -1,17 +1,23 @@
-"""Evaluating a policy over whole episodes, all at once."""
+"""Evaluating a policy over whole episodes."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from mher_pl.envs import has_batch, make_vec
 from mher_pl.envs.episodes import WholeEpisodes
 from mher_pl.errors import EnvironmentFailed, NonFiniteError
 from mher_pl.task import Task
+
+COPIES = 10  # at once of a task without a batched form: more save little time, and each may take 100 MB
 
 
 @dataclass(frozen=True)
@@ -42,10 +48,16 @@ class Episodes:
         }
 
 
+def evaluation_envs(env: str, episodes: int, **env_kwargs: Any) -> gym.vector.VectorEnv:
+    """Make copies of a task for so many episodes: one for each in a batched form, else a few, which take turns."""
+    turns = 1 if has_batch(env) else math.ceil(episodes / COPIES)
+    return make_vec(env, num_envs=math.ceil(episodes / turns), **env_kwargs)
+
+
 def rollout(
     policy: Callable[[Tensor, Tensor], Tensor], envs: gym.vector.VectorEnv, task: Task, seeds: Sequence[int]
 ) -> Episodes:
-    """Run one episode from each of `seeds` (as many as `envs` has copies), with one policy call a step for all.
+    """Run one episode from each of `seeds`, as many at once as `envs` has copies, with one policy call a step for them.
 
     Args:
         policy: maps observations [N, obs] and desired goals [N, goal] to actions [N, action].
@@ -57,42 +69,61 @@ def rollout(
         NonFiniteError: an observation or action is NaN or infinite.
         EnvironmentFailed: the environment raised an error.
     """
-    whole = WholeEpisodes(envs)
+    whole, copies = WholeEpisodes(envs), envs.num_envs
+    begins = range(0, len(seeds), copies)
+    turns = [_turn(policy, whole, task, [int(seed) for seed in seeds[begin : begin + copies]]) for begin in begins]
+    ends, steps = zip(*turns, strict=True)
+    success, success_any, episode_return, final_distance = (
+        np.concatenate(parts)[: len(seeds)] for parts in zip(*ends, strict=True)
+    )
+    taken, *seen = (
+        pad_sequence(list(parts)).flatten(1, 2) for parts in zip(*steps, strict=True)
+    )  # [T, turns x N, ...]
+    observations, desired_goals, actions = (parts[taken] for parts in seen)
+    return Episodes(
+        success=success,
+        success_any=success_any,
+        episode_return=episode_return,
+        final_distance=final_distance,
+        observations=observations,
+        desired_goals=desired_goals,
+        actions=actions,
+    )
+
+
+def _turn(
+    policy: Callable[[Tensor, Tensor], Tensor], envs: WholeEpisodes, task: Task, seeds: list[int]
+) -> tuple[list[np.ndarray], list[Tensor]]:
+    """Run an episode in every copy, those beyond `seeds` for nothing.
+
+    Return how the episodes went, each [N], and their steps, each [T, N, ...], the first of which says which ones count.
+    """
+    counted = torch.arange(envs.num_envs) < len(seeds)  # [N]
     try:
-        observation, _ = whole.reset(seed=[int(seed) for seed in seeds])
+        observation, _ = envs.reset(seed=[*seeds, *seeds[-1:] * (envs.num_envs - len(seeds))])
     except Exception as error:
         raise EnvironmentFailed("the reset of an evaluation", error) from error
-    observations, desired_goals, actions, rewards, successes, taken = [], [], [], [], [], []
+    steps, rewards, successes = [], [], []
     for step in range(task.horizon):
-        going = torch.from_numpy(~whole.ended)  # [N]
+        going = torch.from_numpy(~envs.ended) & counted
         if not going.any():
             break
         state = torch.as_tensor(observation["observation"], dtype=torch.float32)
         goal = torch.as_tensor(observation["desired_goal"], dtype=torch.float32)
         action = policy(state, goal)
         _require_finite({"action": action}, step)
-        observations.append(state)
-        desired_goals.append(goal)
-        actions.append(action)
-        taken.append(going)
+        steps.append((going, state, goal, action))
         try:
-            observation, reward, _, _, info = whole.step(action.numpy())
+            observation, reward, _, _, info = envs.step(action.numpy())
         except Exception as error:
             raise EnvironmentFailed(f"step {step} of an evaluation", error) from error
         _require_finite(observation, step)
         rewards.append(reward)
         successes.append(info["is_success"])
     achieved, desired = (np.asarray(observation[key], dtype=float) for key in ("achieved_goal", "desired_goal"))
-    mask = torch.stack(taken)  # [T, N]
-    return Episodes(
-        success=successes[-1],
-        success_any=np.any(successes, axis=0),
-        episode_return=np.sum(rewards, axis=0),
-        final_distance=np.linalg.norm(achieved - desired, axis=-1),
-        observations=torch.stack(observations)[mask],
-        desired_goals=torch.stack(desired_goals)[mask],
-        actions=torch.stack(actions)[mask],
-    )
+    distance = np.linalg.norm(achieved - desired, axis=-1)
+    ends = [successes[-1], np.any(successes, axis=0), np.sum(rewards, axis=0), distance]
+    return ends, [torch.stack(parts) for parts in zip(*steps, strict=True)]
 
 
 def wilson_interval(successes: int, episodes: int) -> tuple[float, float]:

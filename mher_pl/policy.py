@@ -18,9 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from mher_pl.envs import make_vec
 from mher_pl.errors import OneLineParser, UserError, require, require_int
-from mher_pl.evaluate import Episodes, rollout
+from mher_pl.evaluate import Episodes, evaluation_envs, rollout
 from mher_pl.gan import Generators
 from mher_pl.inputs import Inputs
 from mher_pl.inspection import inspect_task
@@ -153,7 +152,7 @@ class Policy:
         shape = Shape(**self.description["task"])
         indices = None if shape.goal_indices is None else list(shape.goal_indices)
         task = inspect_task(self.env, self.env_kwargs, indices, list(shape.desired_goal_indices))
-        envs = make_vec(self.env, num_envs=episodes, **self.env_kwargs)
+        envs = evaluation_envs(self.env, episodes, **self.env_kwargs)
         try:
             seeds = stream_seeds(episodes, seed, Stream.TEST)
             return rollout(lambda *inputs: torch.as_tensor(self(*inputs)), envs, task, seeds)

@@ -6,7 +6,7 @@ from toy import make_agent
 
 from mher_pl.envs import make, make_vec
 from mher_pl.errors import EnvironmentFailed, NonFiniteError
-from mher_pl.evaluate import rollout, wilson_interval
+from mher_pl.evaluate import COPIES, evaluation_envs, rollout, wilson_interval
 from mher_pl.inspection import inspect_task
 
 SEEDS = [11, 5, 1234]
@@ -117,11 +117,36 @@ class TestEnds:
         rollout(straight, make_vec(task.env, num_envs=5), task, range(5))
         assert len(calls) < task.horizon
 
+    @pytest.mark.parametrize("copies", [1, 7, 10])
+    def test_copies_that_take_turns_see_the_same_as_one_for_each_episode(self, copies: int):
+        task = inspect_task("goal_tasks:Ends-v0", {}, None)
+        at_once, by_turns = (
+            rollout(towards_goal, make_vec(task.env, num_envs=n), task, self.SEEDS) for n in (20, copies)
+        )
+        for name, expected in vars(at_once).items():
+            found = getattr(by_turns, name)
+            assert found.shape == expected.shape, name
+            assert np.array_equal(found, expected), name
+
     def test_the_same_copies_can_be_evaluated_again(self):
         task = inspect_task("goal_tasks:Ends-v0", {}, None)
         envs = make_vec(task.env, num_envs=5)
         one, other = (rollout(towards_goal, envs, task, range(5)) for _ in range(2))
         assert torch.equal(one.observations, other.observations)
+
+
+@pytest.mark.parametrize(
+    ("env", "episodes", "copies"),
+    [
+        ("mher_pl/Point2DLarge-v1", 100, 100),
+        ("FetchPush-v4", 25, 25),
+        ("goal_tasks:Plain-v0", 3, 3),
+        ("goal_tasks:Plain-v0", 100, COPIES),
+        ("goal_tasks:Plain-v0", 25, 9),
+    ],
+)
+def test_a_task_without_a_batched_form_has_few_copies_however_many_the_episodes(env: str, episodes: int, copies: int):
+    assert evaluation_envs(env, episodes).num_envs == copies
 
 
 @pytest.mark.parametrize(("step", "place"), [(0, "the reset of an evaluation"), (4, "step 3 of an evaluation")])

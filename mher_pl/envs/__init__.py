@@ -1,5 +1,5 @@
 """The paper's tasks as Gymnasium environments, one at a time and in batches."""
 
-from mher_pl.envs.registration import make, make_vec
+from mher_pl.envs.registration import has_batch, make, make_vec
 
-__all__ = ["make", "make_vec"]
+__all__ = ["has_batch", "make", "make_vec"]

@@ -71,6 +71,11 @@ def make(id: str, **kwargs: Any) -> gymnasium.Env:
     return SuccessInfo(_with_unit_actions(spec.id, env))
 
 
+def has_batch(id: str) -> bool:
+    """Return whether `make_vec` has a batched form of the task, whose copies cost little."""
+    return id.rpartition(":")[-1] in (*TASKS, *FETCH_TASKS)
+
+
 def make_vec(id: str, num_envs: int = 1, processes: bool = False, **kwargs: Any) -> VectorEnv:
     """Make `num_envs` copies of a goal environment, without autoreset, by the fastest exact way there is for it.
 
