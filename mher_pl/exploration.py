@@ -112,8 +112,8 @@ class Guided(NoisyActor):
         steps: mean length of a turn.
         spread: standard deviations of the points around the guide's target, one for each entry of a goal.
         far: distance from the target beyond which the guide leads.
-        held: entries of an action that are held at a random value throughout a turn of the guide, which does not need
-            them, such as the fingers' of a gripper.
+        held: entries of an action that are held at -1 or 1, by chance, throughout a turn of the guide, which does not
+            need them, such as the fingers' of a gripper.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class Guided(NoisyActor):
         """
         target = self.guide.target(observation)  # [N, goal]
         draws = torch.rand(len(target), 2 + len(self.held), generator=generator)
-        values = 2.0 * draws[:, 2:] - 1.0  # [N, held]
+        values = (draws[:, 2:] < 0.5) * 2.0 - 1.0  # [N, held]
         points = target + torch.tensor(self.spread) * torch.randn(target.shape, generator=generator)
         if begins:
             self.points, self.leads, self.values = points, draws[:, 0] < self.guided, values

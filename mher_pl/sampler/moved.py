@@ -8,8 +8,10 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from mher_pl.errors import require_at_least, require_probability
+from mher_pl.errors import require, require_at_least, require_probability
+from mher_pl.parts import DynamicsModel
 from mher_pl.sampler.base import Sampler
+from mher_pl.task import Task
 
 
 class Moved(Sampler):
@@ -20,20 +22,29 @@ class Moved(Sampler):
     Args:
         distance: by which the achieved goal leaves its first place where it counts as moved, in units of the goal.
         chance: of an episode in which it has not, where that of another is 1.
+        entries: of the goal that count, such as the height where an object has to be lifted; None for all.
     """
 
-    def __init__(self, distance: float, chance: float) -> None:
+    def __init__(self, distance: float, chance: float, entries: list[int] | None) -> None:
         require_at_least("data.sampler.distance", distance, 0.0)
         require_probability("data.sampler.chance", chance)
-        self.distance, self.chance = distance, chance
+        self.distance, self.chance, self.entries = distance, chance, entries
         self.weights = torch.zeros(0)  # [N] of the stored episodes
+
+    def check(self, task: Task, dynamics: DynamicsModel | None = None) -> None:
+        """Raise `UserError` if entries are none of a goal."""
+        super().check(task, dynamics)
+        entries = self.entries
+        known = entries is None or (len(entries) > 0 and all(0 <= entry < task.goal_size for entry in entries))
+        require(known, "data.sampler.entries", entries, f"entries of a goal, from 0 to {task.goal_size - 1}, or null")
 
     def update(self, episodes: TensorDict, newest: int) -> None:
         """Weigh the newest episode."""
         if newest == len(self.weights):
             self.weights = torch.cat([self.weights, torch.zeros(1)])
         path = episodes["achieved_goal"][newest, : int(episodes["length"][newest]) + 1]  # [T+1, goal]
-        moved = bool(((path - path[0]).norm(dim=-1) > self.distance).any())
+        way = path - path[0] if self.entries is None else (path - path[0])[:, self.entries]
+        moved = bool((way.norm(dim=-1) > self.distance).any())
         self.weights[newest] = 1.0 if moved else self.chance
 
     def __call__(self, episodes: int, size: int, generator: torch.Generator, lengths: Tensor | None = None) -> Tensor:

@@ -1,9 +1,12 @@
+import re
+
 import pytest
 import torch
 from tensordict import TensorDict
 
 from mher_pl.data.replay import EpisodeReplay
 from mher_pl.errors import UserError
+from mher_pl.inspection import inspect_task
 from mher_pl.sampler import Moved
 
 T = 4
@@ -26,9 +29,11 @@ def episode(way: float, length: int = T) -> TensorDict:
     )
 
 
-def drawn(*episodes: TensorDict, chance: float = 0.25, capacity: int = 10) -> list[float]:
+def drawn(
+    *episodes: TensorDict, chance: float = 0.25, capacity: int = 10, entries: list[int] | None = None
+) -> list[float]:
     """Return the share of each stored episode among many that are drawn."""
-    replay = EpisodeReplay(capacity * T, T, Moved(distance=0.5, chance=chance), seed=0)
+    replay = EpisodeReplay(capacity * T, T, Moved(0.5, chance, entries), seed=0)
     for one in episodes:
         replay.add(one)
     lengths = None if replay.whole else replay.episodes["length"]
@@ -38,6 +43,21 @@ def drawn(*episodes: TensorDict, chance: float = 0.25, capacity: int = 10) -> li
 
 def test_an_episode_that_moves_nothing_is_drawn_with_the_given_chance():
     assert drawn(episode(0.6), episode(0.4), episode(-2.0)) == pytest.approx([4 / 9, 1 / 9, 4 / 9], abs=0.02)
+
+
+def test_only_the_entries_count_that_are_named():
+    episodes = [episode(0.6), episode(0.0), episode(0.6)]
+    assert drawn(*episodes, entries=[0]) == drawn(*episodes)
+    assert drawn(*episodes, entries=[1]) == pytest.approx([1 / 3] * 3, abs=0.02)
+
+
+@pytest.mark.parametrize("entries", [[], [0, 2], [-1]])
+def test_entries_that_a_goal_has_not_are_refused(entries):
+    task = inspect_task("mher_pl/Point2DLarge-v1", {}, None)
+    Moved(0.5, 0.25, [1]).check(task)
+    message = re.escape(f"data.sampler.entries is {entries}; allowed: entries of a goal, from 0 to 1, or null")
+    with pytest.raises(UserError, match=message):
+        Moved(0.5, 0.25, entries).check(task)
 
 
 def test_episodes_of_different_lengths_are_drawn_by_these_and_padding_moves_nothing():
@@ -54,10 +74,10 @@ def test_an_episode_that_takes_the_place_of_another_is_weighed_anew():
 
 
 def test_a_resumed_sampler_draws_as_the_other():
-    replay = EpisodeReplay(10 * T, T, Moved(0.5, 0.25), seed=0)
+    replay = EpisodeReplay(10 * T, T, Moved(0.5, 0.25, None), seed=0)
     for way in (0.6, 0.0, 0.6):
         replay.add(episode(way))
-    resumed = Moved(0.5, 0.25)
+    resumed = Moved(0.5, 0.25, None)
     resumed.load_worker_state(replay.sampler.worker_state())
     one, other = (sampler(3, 100, torch.Generator().manual_seed(1)) for sampler in (replay.sampler, resumed))
     assert torch.equal(one, other)
@@ -66,8 +86,8 @@ def test_a_resumed_sampler_draws_as_the_other():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Moved(-1.0, 0.2), "data.sampler.distance is -1.0; allowed: a number of at least 0"),
-        (lambda: Moved(0.05, 2.0), "data.sampler.chance is 2.0; allowed: a probability from 0 to 1"),
+        (lambda: Moved(-1.0, 0.2, None), "data.sampler.distance is -1.0; allowed: a number of at least 0"),
+        (lambda: Moved(0.05, 2.0, None), "data.sampler.chance is 2.0; allowed: a probability from 0 to 1"),
     ],
 )
 def test_a_setting_out_of_range_is_named(make, message):
