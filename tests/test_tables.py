@@ -214,6 +214,15 @@ def test_what_mher_relay_learns_is_that_of_the_runs():
         assert cells == [rates[step] for step in steps], name
 
 
+def test_the_trials_of_pick_and_place_are_those_that_were_kept():
+    kept = read_kept(RESULTS / "manipulation" / "pick_and_place_trials.csv")
+    (_, _, *steps), *table = rows("docs/manipulation.md", "| steps | seed |")
+    assert [f"pick_and_place/{name}/seed_{seed}" for name, seed, *_ in table] == list(kept)
+    for (name, seed, *cells), curve in zip(table, kept.values(), strict=True):
+        rates = {f"{point.env_steps:,}": f"{point.success_rate:.2f}" for point in curve}
+        assert cells == [rates.get(step, "") for step in steps], (name, seed)
+
+
 def test_what_each_part_of_mher_relay_brings_is_that_of_the_runs():
     kept = read_kept(RESULTS / "manipulation" / "curves.csv")
     sweep = read_sweep(ROOT / "configs" / "sweeps" / "push.yaml")
