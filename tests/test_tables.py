@@ -214,6 +214,17 @@ def test_what_mher_relay_learns_is_that_of_the_runs():
         assert cells == [rates[step] for step in steps], name
 
 
+def test_what_mher_relay_learns_on_another_arm_is_that_of_the_runs():
+    kept = read_kept(RESULTS / "panda_push" / "curves.csv")
+    (_, *epochs), (_, *steps), *table = rows("docs/manipulation.md", "| epoch | 1")
+    curves = {name.split("/")[-1].replace("_", " "): {p.epoch: p for p in curve} for name, curve in kept.items()}
+    taken = [statistics.mean(curve[int(epoch)].env_steps for curve in curves.values()) for epoch in epochs]
+    assert steps == [f"{round(mean):,}" for mean in taken]
+    assert [name for name, *_ in table] == list(curves)
+    for name, *cells in table:
+        assert cells == [f"{curves[name][int(epoch)].success_rate:.2f}" for epoch in epochs], name
+
+
 def test_the_trials_of_pick_and_place_are_those_that_were_kept():
     kept = read_kept(RESULTS / "manipulation" / "pick_and_place_trials.csv")
     (_, _, *steps), *table = rows("docs/manipulation.md", "| steps | seed |")
