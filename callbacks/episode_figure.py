@@ -43,11 +43,10 @@ class EpisodeFigure:
         axes: Axes
         if places.shape[1] == 3:
             axes = axes_in_space(figure, (0.02, 0.32, 0.94, 0.6), low, high, places)
-            axes.set(zlabel="")
             floor = np.array([0.0, 0.0, low[2]])
-            cast = ((curves[0], "-"), (curves[-1], "*"))
+            shadowed = ((curves[0], "-"), (curves[-1], "*"))
             curves += [
-                (points * [1, 1, 0] + floor, style, {"color": "0.8", "zorder": 0}) for (points, *_), style in cast
+                (points * [1, 1, 0] + floor, style, {"color": "0.8", "zorder": 0}) for (points, *_), style in shadowed
             ]
         else:
             axes = figure.add_axes((0.16, 0.36, 0.8, 0.53))

@@ -39,6 +39,7 @@ def draw_goals(batch: TensorDict, relabelled: TensorDict) -> Figure:
         axes: Axes
         if in_space:
             axes = axes_in_space(figure, (0.0, 0.02, 1.0, 0.94), low, high, np.concatenate([path, own]))
+            axes.set(zlabel="dimension 3")
             floor = np.array([0.0, 0.0, low[2]])
             axes.plot(*(path * [1, 1, 0] + floor).T, color="0.8", linewidth=1.2)
             axes.plot(*np.stack([own[-1], own[-1] * [1, 1, 0] + floor]).T, ":", color="tab:red", linewidth=1.0)
@@ -94,7 +95,7 @@ def axes_in_space(
     elevation, azimuth = camera
     box = figure.add_axes(part, projection="3d", elev=elevation, azim=azimuth, proj_type="ortho", computed_zorder=False)
     axes = cast(Axes3D, box)
-    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]), zlabel="dimension 3")
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
     sides = high - low
     seen = abs(_screen(*camera)) @ sides  # [2], width and height of the box on the screen
     axes.set_box_aspect(sides, zoom=BOX * float(np.linalg.norm(sides) / seen.max()))

@@ -76,9 +76,8 @@ def rollout(
     success, success_any, episode_return, final_distance = (
         np.concatenate(parts)[: len(seeds)] for parts in zip(*ends, strict=True)
     )
-    taken, *seen = (
-        pad_sequence(list(parts)).flatten(1, 2) for parts in zip(*steps, strict=True)
-    )  # [T, turns x N, ...]
+    # Those of all turns side by side, [T, turns x N, ...].
+    taken, *seen = (pad_sequence(list(parts)).flatten(1, 2) for parts in zip(*steps, strict=True))
     observations, desired_goals, actions = (parts[taken] for parts in seen)
     return Episodes(
         success=success,

@@ -66,7 +66,7 @@ def make(id: str, **kwargs: Any) -> gymnasium.Env:
         prefer_offscreen_gl()
     env = gymnasium.make(spec, **kwargs)
     _check_goal_spaces(spec.id, env)
-    if spec.id in TASKS or spec.id in FETCH_TASKS:
+    if has_batch(spec.id):
         return env
     return SuccessInfo(_with_unit_actions(spec.id, env))
 
