@@ -71,6 +71,7 @@ class NoisyActor(Exploration):
         require_at_least("data.exploration.noise", noise, 0.0)
         require_probability("data.exploration.random_action_probability", random_action_probability)
         self.noise, self.random_action_probability = noise, random_action_probability
+        self.held: list[int] = []  # entries of an action that no uniform one replaces, after the warm-up
 
     def __call__(
         self,
@@ -86,12 +87,13 @@ class NoisyActor(Exploration):
         act = self.led(act, observation, begins, generator)
         draws = torch.rand(len(observation), action_size + 1, generator=generator)
         blind = draws[:, 0] < self.random_action_probability  # [N] take a uniform action
-        rows = blind.tolist()
-        if random or all(rows):
-            return 2.0 * draws[:, 1:] - 1.0
+        rows, uniform = blind.tolist(), 2.0 * draws[:, 1:] - 1.0
+        if random or (all(rows) and not self.held):
+            return uniform
         action = act(observation, goal)  # [N, action]
         action = (action + self.noise * torch.randn(action.shape, generator=generator)).clamp(-1.0, 1.0)
-        return torch.where(blind.unsqueeze(-1), 2.0 * draws[:, 1:] - 1.0, action) if any(rows) else action
+        uniform[:, self.held] = action[:, self.held]
+        return torch.where(blind.unsqueeze(-1), uniform, action) if any(rows) else action
 
     def led(self, act: Act, observation: Tensor, begins: bool, generator: torch.Generator) -> Act:
         """Return what acts before the noise: the actor."""
@@ -113,7 +115,8 @@ class Guided(NoisyActor):
         spread: standard deviations of the points around the guide's target, one for each entry of a goal.
         far: distance from the target beyond which the guide leads.
         held: entries of an action that are held at -1 or 1, by chance, throughout a turn of the guide, which does not
-            need them, such as the fingers' of a gripper.
+            need them, such as the fingers' of a gripper. No uniform action has a say in them, in any turn: a grip
+            would not last.
     """
 
     def __init__(

@@ -131,6 +131,17 @@ class TestGuided:
         assert first[led, 1].mean().item() == pytest.approx(0.0, abs=0.05)
         assert set(first[led, 1].tolist()) == {-1.0, 1.0}
 
+    def test_no_uniform_action_has_a_say_in_entries_that_are_held(self):
+        exploration = self.make(0.5, steps=10_000_000, held=(1,))
+        exploration.random_action_probability = 1.0
+        first, second = (exploration(act, OBSERVATION, GOAL, SIZE, generator(int(b)), False, b) for b in (True, False))
+        assert first[:, 0].std().item() == pytest.approx((1 / 3) ** 0.5, abs=0.02)
+        assert not torch.equal(first[:, 0], second[:, 0])
+        assert torch.equal(first[:, 1], second[:, 1])
+        assert set(first[:, 1].tolist()) == {-1.0, 0.25, 1.0}, "the guide's and the actor's"
+        warm_up = exploration(act, OBSERVATION, GOAL, SIZE, generator(2), True, True)
+        assert warm_up[:, 1].std().item() == pytest.approx((1 / 3) ** 0.5, abs=0.02)
+
     def test_needs_a_spread_for_each_entry_of_a_goal(self):
         with pytest.raises(UserError, match=r"data\.exploration\.spread is \[0\.1\]; allowed: 2 numbers, one for each"):
             Guided(0.2, 0.3, 0.5, 8, [0.1], 0.15, []).check(make_task())
