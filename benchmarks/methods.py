@@ -21,7 +21,7 @@ from mher_pl.run.api import load
 ROOT = Path(__file__).parent.parent
 # But for PlanGAN, whose cost is that of an action: `planner.py`; MapGo with its own thousand updates an episode; and
 # what is for tasks with an object alone.
-LEFT_OUT = "plangan", "plangan_original", "mapgo_original", "mher_relay"
+LEFT_OUT = "plangan", "plangan_original", "mapgo_original", "mher_grasp", "mher_relay"
 OVERLAYS = sorted(path for path in ROOT.glob("configs/algorithms/*.yaml") if path.stem not in LEFT_OUT)
 LIMIT = 3.0  # no method's update may take longer than this many of MHER's
 

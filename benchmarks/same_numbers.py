@@ -104,7 +104,7 @@ def find_cases(sides: list[Side]) -> list[Case]:
 
 def overlay_case(name: str, path: str) -> Case:
     """Return an overlay's case, on the first task that it is made for."""
-    task = Path("configs/push.yaml" if name == "mher_relay" else TASK)
+    task = Path({"mher_relay": "configs/push.yaml", "mher_grasp": "configs/pick_and_place.yaml"}.get(name, TASK))
     settings = LITTLE_PLANNING if name.startswith("plangan") else SESSION
     return Case(name, f"{name} on {task.stem}", (str(task), path), (settings,))
 

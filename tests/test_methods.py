@@ -35,7 +35,7 @@ METHODS = [
     "mapgo",
 ]
 BEYOND_THE_PAPER = ["her_mixed", "mapgo_original", "mher_plus"]
-OBJECTS = ["mher_relay"]  # for tasks with an object: tests/test_relay.py
+OBJECTS = ["mher_grasp", "mher_relay"]  # for tasks with an object: tests/test_relay.py
 PLANNERS = ["plangan", "plangan_original"]  # of other networks, so with settings of their own: tests/test_plangan.py
 PARTS = {  # relabeller, TD target, batch source, sampler, imitation weight, whether there is a model
     "mher": (ModelBased, OneStep, Replayed, Uniform, 3.0, True),

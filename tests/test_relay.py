@@ -25,9 +25,9 @@ SHORT = {
 GRIPPER, OBJECT = slice(0, 3), slice(3, 6)
 
 
-def fit(build, **overrides):
-    """Train on FetchPush for a moment."""
-    cli = build("push", "algorithms/mher_relay", **SHORT | overrides)
+def fit(build, task="push", overlay="mher_relay", **overrides):
+    """Train for a moment."""
+    cli = build(task, f"algorithms/{overlay}", **SHORT | overrides)
     cli.trainer.fit(cli.model, cli.datamodule)
     return cli
 
@@ -80,11 +80,12 @@ def test_the_policy_is_the_agents_not_the_guides(run):
     assert torch.allclose(torch.as_tensor(policy(observation)), run.model.act(state, goal), atol=1e-6)
 
 
-def test_a_resumed_run_goes_on_exactly(build, tmp_path):
+@pytest.mark.parametrize("method", [("push", "mher_relay"), ("pick_and_place", "mher_grasp")], ids=lambda pair: pair[1])
+def test_a_resumed_run_goes_on_exactly(build, tmp_path, method):
     whole, parts = ({"trainer.default_root_dir": tmp_path / name} for name in ("whole", "parts"))
-    folder = fit(build, **whole, **{"trainer.max_epochs": 2}).trainer.log_dir
-    fit(build, **parts)
-    resumed = fit(build, **parts, **{"trainer.max_epochs": 2, "ckpt_path": "last"}).trainer.log_dir
+    folder = fit(build, *method, **whole, **{"trainer.max_epochs": 2}).trainer.log_dir
+    fit(build, *method, **parts)
+    resumed = fit(build, *method, **parts, **{"trainer.max_epochs": 2, "ckpt_path": "last"}).trainer.log_dir
     assert_same_run(Path(folder), Path(resumed))
 
 

@@ -39,6 +39,7 @@ STYLES = {
     "mbpo_her": (BLACK, DASHDOT),
     "mher_plus": (GREY, SOLID),
     "mher_relay": (SKY, SOLID),
+    "mher_grasp": (PURPLE, DASHED),
     "her_mixed": (SKY, DASHED),
     "plangan": (GREEN, DASHDOT),
     "plangan_original": (BLUE, DASHDOT),
