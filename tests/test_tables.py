@@ -204,10 +204,13 @@ def test_what_is_learned_of_the_door_is_that_of_the_runs():
     assert f"30 epochs, {kept['door/mher/seed_0'][-1].env_steps:,} steps" in text
 
 
-def test_what_mher_relay_learns_is_that_of_the_runs():
+@pytest.mark.parametrize(
+    ("method", "header"), [("push/mher_relay", "| steps | 3,500"), ("pick_and_place/mher_grasp", "| steps | 2,500")]
+)
+def test_what_is_learned_of_manipulation_is_that_of_the_runs(method, header):
     kept = read_kept(RESULTS / "manipulation" / "curves.csv")
-    kept = {name: curve for name, curve in kept.items() if name.startswith("push/mher_relay/")}
-    (_, *steps), *table = rows("docs/manipulation.md", "| steps | 3,500")
+    kept = {name: curve for name, curve in kept.items() if name.startswith(f"{method}/")}
+    (_, *steps), *table = rows("docs/manipulation.md", header)
     assert [name for name, *_ in table] == [cell.split("/")[-1].replace("_", " ") for cell in kept]
     for (name, *cells), curve in zip(table, kept.values(), strict=True):
         rates = {f"{point.env_steps:,}": f"{point.success_rate:.2f}" for point in curve}
@@ -227,7 +230,7 @@ def test_what_mher_relay_learns_on_another_arm_is_that_of_the_runs():
 
 def test_the_trials_of_pick_and_place_are_those_that_were_kept():
     kept = read_kept(RESULTS / "manipulation" / "pick_and_place_trials.csv")
-    (_, _, *steps), *table = rows("docs/manipulation.md", "| steps | seed |")
+    (_, _, *steps), *table = rows("docs/manipulation.md", "| trial | seed |")
     assert [f"pick_and_place/{name}/seed_{seed}" for name, seed, *_ in table] == list(kept)
     for (name, seed, *cells), curve in zip(table, kept.values(), strict=True):
         rates = {f"{point.env_steps:,}": f"{point.success_rate:.2f}" for point in curve}
