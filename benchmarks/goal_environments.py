@@ -116,7 +116,7 @@ def in_process(names: list[str]) -> list[dict[str, Any]]:
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the rows as Markdown: what trains by its id, then what is refused by its reason."""
     lines = [
-        "| id | steps | observation, action, goal | phi(s) | rewards | ends early? | steps a second |",
+        "| id | steps | observation, action, goal | phi(s) | rewards | ended early here? | steps a second |",
         "|---|---|---|---|---|---|---|",
     ]
     refused: dict[str, list[str]] = defaultdict(list)

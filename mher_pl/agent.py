@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from mher_pl.errors import NonFiniteError, UserError, require_positive, require_sizes
 from mher_pl.exploration import GuidePolicy
-from mher_pl.inputs import Inputs
+from mher_pl.inputs import Inputs, require_same_inputs
 from mher_pl.networks import MLP, Actor, require_same_networks
 from mher_pl.parallel.workers import average_gradients, gather_from_workers, worker_seed
-from mher_pl.parts import DynamicsModel, Part, describe, load_worker_states, require_same_parts, worker_states
+from mher_pl.parts import DynamicsModel, Part, describe, load_worker_states, rebuild, require_same_parts, worker_states
 from mher_pl.relabel import Relabel
 from mher_pl.streams import Stream, go_on, stream_generator, stream_seed
 from mher_pl.task import Task
@@ -297,6 +297,7 @@ class Agent(LightningModule, ABC):
         for worker in saved["workers"]:
             require_same_parts("model", self.parts, worker["parts"])
         require_same_networks(checkpoint["state_dict"], self.state_dict())
+        require_same_inputs(self.inputs, rebuild(saved["inputs"], Inputs), self.task)
 
 
 def keep_settings(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:

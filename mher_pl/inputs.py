@@ -159,3 +159,15 @@ class RelativeOnly(RelativeGoals):
             return joined
         start, end = map(list, zip(*self.ways, strict=True))
         return torch.cat([joined, observation[..., end] - observation[..., start]], dim=-1)
+
+
+def require_same_inputs(own: Inputs, saved: Inputs, task: Shape) -> None:
+    """Raise `UserError` if networks that learned behind `saved` inputs would see other entries behind the `own`."""
+    saved.build(task)
+    numbers = torch.rand(task.observation_size + task.goal_size, generator=torch.Generator().manual_seed(0))
+    probe = numbers.to(own.sources.device).split([task.observation_size, task.goal_size])
+    if not torch.equal(saved.to(own.sources.device).join(*probe), own.join(*probe)):
+        raise UserError(
+            f"model.inputs is {type(own).__name__} with other entries than in the checkpoint; allowed: model.inputs as "
+            "when it was written"
+        )

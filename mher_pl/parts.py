@@ -36,7 +36,7 @@ class Part:
         name = type(self).__name__
         if dynamics is None:
             raise UserError(
-                f"model.dynamics is null; allowed: a dynamics model, for {name} makes virtual paths, or another part "
+                f"model.dynamics is null; allowed: a dynamics model, which {name} asks, or another part "
                 "where the agent has none"
             )
         task.require_phi(f"model's {name}")

@@ -71,7 +71,8 @@ class Relay(MHER):
         moved: observation entries of what first comes to the object, as many as the goal has: the gripper.
         at: those of where it comes to: the object.
         batches_per_guide_update: the guide learns from the first of an episode's batches and each so many later.
-        settings: of `MHER`; the guide has the same networks, rates and weights.
+        settings: of `MHER`; the guide has the same networks and rates, but learns by HER, without imitation and with
+            `RelativeGoals`.
     """
 
     guide: Guide
@@ -87,8 +88,8 @@ class Relay(MHER):
                     f"has, of the {self.task.observation_size} of an observation"
                 )
         require(moved != at, "model.at", at, "other entries than model.moved")
-        ratio = self.relabel.ratio
-        require(ratio > 0.0, "model.relabel.ratio", ratio, "a number above 0, which is the guide's too")
+        name = type(self.relabel).__name__
+        require(self.relabel.ratio > 0.0, "model.relabel", name, "one that relabels a share above 0, the guide's too")
         self.moved, self.at, self.batches_per_guide_update = moved, at, batches_per_guide_update
         parts = {
             "inputs": RelativeGoals(self.inputs.min_std, self.inputs.clip),
@@ -135,5 +136,6 @@ class Relay(MHER):
 def sub_task(task: Task, moved: list[int]) -> Task:
     """Return the task of moving what the entries `moved` show, with the same observations, actions and reward."""
     own = copy(task)
-    own.goal_indices, own.desired_goal_indices, own.goal_box = tuple(moved), (), None
+    own.goal_indices, own.unclear_phi = tuple(moved), ""
+    own.desired_goal_indices, own.goal_box = (), None
     return own

@@ -193,6 +193,27 @@ class Steered(Slide):
         super().move(2.0 * (action - low) / (high - low) - 1.0)
 
 
+class Pushed(Slide):
+    """A hand that takes a block along while it is near: observation (hand, block), goal (block); ends at the goal."""
+
+    def __init__(self) -> None:
+        super().__init__(ends=True)
+        self.observation_space["observation"] = spaces.Box(-1.0, 1.0, (4,))
+
+    def begin(self):
+        super().begin()
+        self.block = self.np_random.uniform(-0.7, 0.7, 2)
+
+    def move(self, action):
+        before = self.at
+        super().move(action)
+        if within(self.radius, before, self.block):
+            self.block = self.block + self.at - before
+
+    def look(self):
+        return [*self.at, *self.block], self.block, self.goal
+
+
 class Moves(Slide):
     """Reaching the goal moves it: what the step shows is already the next one."""
 
@@ -338,6 +359,7 @@ TASKS = {
     "Uneven": (Steered, {"kind": "uneven"}),
     "Unbounded": (Steered, {"kind": "unbounded"}),
     "HalfBounded": (Steered, {"kind": "half bounded"}),
+    "Pushed": (Pushed, {}),
     "Moves": (Moves, {}),
     "Configured": (Configured, {}),
     "Map": (Map, {}),

@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mher_pl.storage.settings import flatten
+
 ROOT = Path(__file__).parent.parent
 CONFIGS, BENCHMARKS = ROOT / "configs", ROOT / "benchmarks"
 EPISODES = {  # of an epoch: the paper's tasks, the authors' door, and manipulation
@@ -46,3 +48,17 @@ def test_every_setting_has_a_comment(path: str):
         ):
             bare.append(line)
     assert not bare
+
+
+def test_mher_grasp_is_mher_relay_but_for_what_grasping_needs():
+    """Configs cannot build on one another, so the two overlays could part unnoticed."""
+    files = (CONFIGS / "algorithms" / f"{name}.yaml" for name in ("mher_grasp", "mher_relay"))
+    grasp, relay = (dict(flatten(yaml.safe_load(file.read_text()))) for file in files)
+    assert grasp.keys() == relay.keys()
+    assert {key for key, value in grasp.items() if relay[key] != value} == {
+        "algorithm",
+        "data.exploration.spread",
+        "data.exploration.held",
+        "data.sampler.distance",
+        "data.sampler.entries",
+    }

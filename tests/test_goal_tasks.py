@@ -126,6 +126,24 @@ def test_every_method_trains_on_episodes_that_end(build, method: str):
     assert run.trainer.callback_metrics["eval/success_rate"] == run.trainer.callback_metrics["eval/success_any"]
 
 
+def test_a_guide_leads_several_environments_to_an_object_in_episodes_that_end(build):
+    sub_goal = {"model.moved": [0, 1], "model.at": [2, 3], "model.inputs.places": []}
+    exploration = {"data.exploration.spread": [0.1, 0.1], "data.exploration.far": 0.5, "data.num_envs": 2}
+    episodes = {"data.episodes_per_epoch": 20, "warmup.episodes": 10}
+    run = train(build, "Pushed", "mher_relay", **sub_goal | exploration | episodes)
+    data, guide = run.datamodule, run.model.guide
+    lengths = data.replay.episodes["length"]
+    assert lengths.min() < STEPS
+    assert data.env_steps == lengths.sum()
+    assert all(parameter.isfinite().all() for parameter in run.model.parameters())
+    batch = data.replay.sample(400)
+    assert Keep()(batch.clone(), run.model, generator())["terminated"].any()
+    own = Keep()(guide.own(batch), guide, generator())
+    distance = (own["next", "observation"][:, :2] - own["desired_goal"]).norm(dim=1)
+    assert torch.equal(own["reward"] == 0.0, distance <= 0.3)
+    assert not own["terminated"].any(), "the episode ends where the block is at its goal, not where the hand is"
+
+
 class TestEnds:
     def test_reaching_the_goal_ends_the_episode_under_the_original_and_under_a_relabelled_goal(self, build):
         run = train(build, "Ends", **{"data.episodes_per_epoch": 12})

@@ -8,6 +8,8 @@ from trained_runs import assert_same_run
 
 import mher_pl
 from mher_pl.errors import UserError
+from mher_pl.inputs import RelativeGoals
+from mher_pl.relay import sub_task
 from mher_pl.run.api import load
 from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.folder import checkpoint_file
@@ -51,7 +53,8 @@ def test_the_guides_batches_are_of_bringing_the_gripper_to_the_object(run):
     assert torch.equal(own["desired_goal"], batch["observation"][:, OBJECT])
     grippers = run.datamodule.replay.episodes["observation"][..., GRIPPER].flatten(0, 1)
     assert (own["hindsight_goal"].unsqueeze(1) == grippers).all(dim=-1).any(dim=1).all(), "where it came later"
-    assert torch.equal(batch["achieved_goal"], batch["observation"][:, OBJECT]), "the agent's batch is as before"
+    for state in (batch, batch["next"]):
+        assert torch.equal(state["achieved_goal"], state["observation"][:, OBJECT]), "the agent's batch is as before"
 
 
 def test_the_guides_rewards_are_the_tasks_own_of_the_gripper(run):
@@ -80,13 +83,23 @@ def test_the_policy_is_the_agents_not_the_guides(run):
     assert torch.allclose(torch.as_tensor(policy(observation)), run.model.act(state, goal), atol=1e-6)
 
 
-@pytest.mark.parametrize("method", [("push", "mher_relay"), ("pick_and_place", "mher_grasp")], ids=lambda pair: pair[1])
-def test_a_resumed_run_goes_on_exactly(build, tmp_path, method):
-    whole, parts = ({"trainer.default_root_dir": tmp_path / name} for name in ("whole", "parts"))
+@pytest.mark.parametrize(
+    ("method", "num_envs"),
+    [(("push", "mher_relay"), 1), (("push", "mher_relay"), 2), (("pick_and_place", "mher_grasp"), 1)],
+)
+def test_a_resumed_run_goes_on_exactly(build, tmp_path, method, num_envs):
+    envs = {"data.num_envs": num_envs}
+    whole, parts = (envs | {"trainer.default_root_dir": tmp_path / name} for name in ("whole", "parts"))
     folder = fit(build, *method, **whole, **{"trainer.max_epochs": 2}).trainer.log_dir
     fit(build, *method, **parts)
     resumed = fit(build, *method, **parts, **{"trainer.max_epochs": 2, "ckpt_path": "last"}).trainer.log_dir
     assert_same_run(Path(folder), Path(resumed))
+
+
+def test_what_the_guide_logs_can_end_a_run(build):
+    settings = {"monitor": "guide/critic_loss", "stopping_threshold": 1e9}
+    stop = {"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": settings}
+    assert fit(build, **{"trainer.callbacks": [stop], "trainer.max_epochs": 2}).trainer.current_epoch == 1
 
 
 def test_both_count_their_batches_over_a_resume(run, build):
@@ -108,7 +121,7 @@ def test_a_sub_goal_has_as_many_entries_of_the_observation_as_a_goal(build, entr
     ("settings", "message"),
     [
         ({"model.at": [0, 1, 2]}, r"model.at is [0, 1, 2]; allowed: other entries than model.moved"),
-        ({"model.relabel": "mher_pl.relabel.Keep"}, "model.relabel.ratio is 0.0; allowed: a number above 0, which is"),
+        ({"model.relabel": "mher_pl.relabel.Keep"}, "model.relabel is 'Keep'; allowed: one that relabels a"),
     ],
 )
 def test_a_guide_that_could_learn_nothing_is_refused(build, settings, message):
@@ -120,6 +133,21 @@ def test_a_guide_that_could_learn_nothing_is_refused(build, settings, message):
 def test_a_guided_exploration_needs_a_guide(build):
     exploration = {"class_path": "mher_pl.exploration.Guided", "init_args": {"guided": 0.5, "steps": 8}}
     exploration["init_args"] |= {"spread": [0.1, 0.1], "far": 1.0, "held": []}
-    cli = build("point2d", **{"data.exploration": exploration})
     with pytest.raises(UserError, match=r"the agent has no guide"):
-        cli.trainer.fit(cli.model, cli.datamodule)
+        build("point2d", **{"data.exploration": exploration})
+
+
+def test_a_guide_needs_to_know_no_more_than_its_own_entries(run):
+    task = copy.copy(run.datamodule.task)
+    task.goal_indices, task.unclear_phi = None, "some entries equalled each other"
+    RelativeGoals(1e-4, 5.0).check(sub_task(task, [0, 1, 2]))
+    with pytest.raises(UserError, match=task.unclear_phi):
+        RelativeGoals(1e-4, 5.0).check(task)
+
+
+def test_a_run_does_not_go_on_with_other_entries_before_the_same_networks(run, build):
+    checkpoint = read_checkpoint(checkpoint_file(run.trainer.log_dir))
+    build("push", "algorithms/mher_relay", **SHORT | {"model.inputs.clip": 4.0}).model.require_own(checkpoint)
+    other = build("push", "algorithms/mher_relay", **SHORT | {"model.inputs.places": [0, 1, 3, 4, 25, 27]})
+    with pytest.raises(UserError, match=r"model\.inputs is RelativeOnly with other entries than in the checkpoint; "):
+        other.model.require_own(checkpoint)

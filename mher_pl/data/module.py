@@ -146,20 +146,24 @@ class GoalDataModule(LightningDataModule):
         """What is trained on the episodes."""
         return cast(Agent, self.running.lightning_module)
 
+    def meet(self, agent: Agent) -> None:
+        """Raise `UserError` if batches are too small for the agent, or the exploration needs a guide that it lacks."""
+        least = agent.least_rows
+        require(self.batch_size >= least, "data.batch_size", self.batch_size, f"at least {least} for this agent")
+        self.exploration.meet(agent.guide)
+
     def setup(self, stage: str) -> None:
         """Create the replay and open the source for training.
 
         Raises:
-            UserError: batches are too small for the agent.
+            UserError: the agent does not fit.
         """
         if stage == "fit":
-            least = self.agent.least_rows
-            require(self.batch_size >= least, "data.batch_size", self.batch_size, f"at least {least} for this agent")
+            self.meet(self.agent)
             seed = worker_seed(self.seed, self.running.global_rank)
             self.replay = EpisodeReplay(self.capacity, self.task.horizon, self.sampler, seed)
-            act = self.agent.act
-            self.exploration.meet(self.agent.guide)
-            self.source.open(self.task, self.env_kwargs, self.num_envs, self.exploration, self.practice, act, seed)
+            act, practice = self.agent.act, self.practice
+            self.source.open(self.task, self.env_kwargs, self.num_envs, self.exploration, practice, act, seed)
 
     def collect(self, random: bool = False) -> None:
         """Get an episode of each environment, of random actions if `random`, store it and show it to the agent."""

@@ -180,6 +180,7 @@ class MherCLI(LightningCLI):
         require_trainer_settings(config)
         try:
             self.model.configure_model()  # parts that do not fit together are refused before anything is written
+            self.datamodule.meet(self.model)
         except (MemoryError, RuntimeError) as error:
             raise failures.of_networks(error) or error from error
         kwargs["plugins"] = [*as_list(config["plugins"]), PlainCheckpointIO()]

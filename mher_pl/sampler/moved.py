@@ -20,7 +20,8 @@ class Moved(Sampler):
     So it is where an arm does not meet the object. Other episodes are drawn alike, by their lengths.
 
     Args:
-        distance: by which the achieved goal leaves its first place where it counts as moved, in units of the goal.
+        distance: by which the achieved goal leaves its first place, in any direction, where it counts as moved, in
+            units of the goal.
         chance: of an episode in which it has not, where that of another is 1.
         entries: of the goal that count, such as the height where an object has to be lifted; None for all.
     """
