@@ -101,14 +101,18 @@ def train(env: str, method: str) -> dict[str, Any]:
 
 
 def in_process(names: list[str]) -> list[dict[str, Any]]:
-    """Try environments out in a process of their own; one that kills it is told by what it said last."""
+    """Try environments out in a process of their own; one that kills it, or takes too long, is told."""
     command = [sys.executable, __file__, "--ids", ",".join(names)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False)
-    rows = [json.loads(line) for line in re.findall(r"^RESULT (.*)$", process.stdout, re.MULTILINE)]
+    try:
+        process = subprocess.run(command, env=environment, capture_output=True, timeout=LIMIT_S, check=False)
+        output, last = process.stdout, (process.stderr.decode().strip().splitlines() or [""])[-1]
+    except subprocess.TimeoutExpired as error:
+        output, last = error.stdout or b"", f"longer than {LIMIT_S} s"
+    rows = [json.loads(line) for line in re.findall(r"^RESULT (.*)$", output.decode(), re.MULTILINE)]
     if len(rows) < len(names):
         killer, *rest = names[len(rows) :]
-        rows.append({"id": killer, "failed": (process.stderr.strip().splitlines() or [""])[-1]})
+        rows.append({"id": killer, "failed": last})
         rows += in_process(rest) if rest else []
     return rows
 

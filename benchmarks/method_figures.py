@@ -12,6 +12,7 @@ import numpy as np
 
 from mher_pl.compare.figure import Curve, draw_curves
 from mher_pl.compare.kept import Curves, read_kept
+from mher_pl.compare.panels import side_by_side
 from mher_pl.compare.statistics import area_under_curve, steps_to_success, stratified_iqm
 from mher_pl.compare.sweep_file import read_sweep
 
@@ -75,8 +76,7 @@ def table() -> str:
 
 def curve(kept: Curves, task: str, method: str) -> Curve:
     """Return the epochs and the success rates [seed, E] of a method."""
-    members = list(seeds_of(kept, task, method).values())
-    return [point.epoch for point in members[0]], np.array([[point.success_rate for point in own] for own in members])
+    return side_by_side(list(seeds_of(kept, task, method).values()))
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """How far the dynamics model of a manipulation task is off along paths of 1 to 10 steps, for gripper and object.
 
-    python benchmarks/model_error.py runs/push/push/mher_relay/seed_*
+    python benchmarks/model_error.py runs/push/push/mher_relay/seed_*/*/*/seed_*
 
 Each run's actor, with the noise of virtual paths on its actions, acts in episodes that the model has not seen. From
 every tenth state the model takes the same actions as the environment did. Paths along which the object has been moved

@@ -13,6 +13,7 @@ import json
 import os
 import resource
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -52,7 +53,8 @@ def train(task: str, method: str) -> float:
     done = folder / "cpu_seconds"
     if not done.exists():
         print(f"{task}/{method}", flush=True)
-        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was interrupted
+        folder.mkdir(parents=True)
         words = [*arguments(task, method), "--trainer.default_root_dir", str(folder)]
         before = cpu_seconds()
         with (folder / "fit.log").open("w") as log:

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from mher_pl.storage.settings import as_text
 
 FIT = [sys.executable, "-m", "mher_pl", "fit"]
 CHECK = [sys.executable, "-m", "mher_pl.run.check"]
+STARTED = re.compile(r"\$ (?P<command>.+) # (?P<digests>([0-9a-f]{12} ?)+)")  # what a log keeps of a start
 
 
 @dataclass(frozen=True)
@@ -98,13 +100,11 @@ class Cell:
     def require_same_options(self) -> None:
         """Raise `UserError` if what is finished or can be continued was started with other options or settings."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.is_file() else []
-        before = next((line[2:] for line in reversed(lines) if line.startswith("$ ")), None)
+        before = next(filter(None, map(STARTED.fullmatch, reversed(lines))), None)
         if before is None or not (self.has_checkpoint() or self.is_finished()):
             return
-        words = shlex.split(before)[len(FIT) :]
-        end = words.index("#")
-        old, new = set(words[:end]) - {"--ckpt_path", "last"}, set(self.arguments())
-        digests = zip(self.configs.items(), words[end + 1 :], strict=True)
+        old, new = _options(shlex.split(before["command"])[len(FIT) :]), _options(self.arguments())
+        digests = zip(self.configs.items(), before["digests"].split(), strict=True)
         edited = [str(config) for (config, now), was in digests if now != was]
         if old != new:
             was, now = (" ".join(sorted(options)) or "no option" for options in (old - new, new - old))
@@ -128,6 +128,12 @@ class Cell:
         """Return the last line that the cell printed."""
         lines = self.log.read_text(errors="replace").replace("\r", "\n").split("\n") if self.log.is_file() else []
         return next((line.strip() for line in reversed(lines) if line.strip()), "nothing in its log")
+
+
+def _options(words: list[str]) -> set[str]:
+    """Return what the arguments of a `fit` set beside its configs, which their digests tell, and its checkpoint."""
+    files = {"--config", "--ckpt_path"}
+    return {word for before, word in pairwise(["", *words]) if not files & {before, word}}
 
 
 def _digest(config: Path) -> str:

@@ -1,7 +1,11 @@
 """The table of kept runs: the success rates of many runs, small enough for a repository."""
 
 import csv
+import fcntl
+import os
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from math import nan
 from pathlib import Path
 
@@ -38,25 +42,43 @@ def read_kept(path: Path) -> Curves:
     return dict(curves)
 
 
-def write_kept(path: Path, curves: Curves) -> None:
-    """Write a table, sorted, so that a run more is some lines more.
+def add_kept(path: Path, curves: Curves) -> None:
+    """Add runs to a table, in the place of those that it has of the same cells; other sweeps may add at the same time.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it cannot be written, or is no such table.
     """
-    keys = {name: name.split("/") for name in curves}
-    names = sorted(keys, key=lambda name: (*keys[name][:2], int(keys[name][2].removeprefix("seed_"))))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")  # takes the table's place once it is whole
-        with part.open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(FIELDS)
-            for name in names:
-                task, algorithm, seed = keys[name]
-                for point in curves[name]:
-                    place = (task, algorithm, seed.removeprefix("seed_"), point.epoch, point.env_steps)
-                    writer.writerow([*place, METRIC, f"{point.success_rate:.6g}"])
-        part.replace(path)
+        with _alone(path.parent):
+            _write(path, read_kept(path) | curves)
     except OSError as error:
         raise UserError(f"--kept is {path} ({error.strerror}); allowed: a file that can be written") from None
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process is in here with the same folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: Path, curves: Curves) -> None:
+    """Write a table, sorted, so that a run more is some lines more."""
+    keys = {name: name.split("/") for name in curves}
+    names = sorted(keys, key=lambda name: (*keys[name][:2], int(keys[name][2].removeprefix("seed_"))))
+    part = path.with_name(f".{path.name}.part")  # takes the table's place once it is whole
+    with part.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(FIELDS)
+        for name in names:
+            task, algorithm, seed = keys[name]
+            for point in curves[name]:
+                place = (task, algorithm, seed.removeprefix("seed_"), point.epoch, point.env_steps)
+                writer.writerow([*place, METRIC, f"{point.success_rate:.6g}"])
+    part.replace(path)

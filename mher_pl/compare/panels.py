@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from mher_pl.compare.figure import Curve, draw_curves
 from mher_pl.compare.grid import Sweep
 from mher_pl.compare.kept import Curves
-from mher_pl.compare.runs import IncompleteRun
+from mher_pl.compare.runs import CurvePoint, IncompleteRun
 from mher_pl.errors import UserError
 
 
@@ -22,11 +22,18 @@ def collect_curves(sweep: Sweep, kept: Curves) -> Curves:
     return curves
 
 
+def side_by_side(members: list[list[CurvePoint]]) -> Curve:
+    """Return the epochs that the curves of all seeds have [E], and the success rates [seed, E] there."""
+    rates = [{point.epoch: point.success_rate for point in member} for member in members]
+    epochs = sorted(set.intersection(*map(set, rates)))
+    return epochs, np.array([[rate[epoch] for epoch in epochs] for rate in rates])
+
+
 def draw_panels(sweep: Sweep, curves: Curves) -> Figure:
-    """Draw a sweep's panels, each curve from the seeds that are finished.
+    """Draw a sweep's panels, each curve from the seeds that are finished, as far as the shortest of them goes.
 
     Raises:
-        UserError: no cell is finished, or the seeds of a curve have other epochs than each other.
+        UserError: no cell is finished, or the seeds of a curve have no epoch in common.
     """
     panels: dict[str, dict[str, Curve]] = {}
     for title, panel in sweep.panels.items():
@@ -35,11 +42,10 @@ def draw_panels(sweep: Sweep, curves: Curves) -> Figure:
             members = [curves[name] for name in names if name in curves]
             if not members:
                 continue
-            epochs = [[point.epoch for point in member] for member in members]
-            if any(other != epochs[0] for other in epochs):
-                raise UserError(f"{names[0]} and its other seeds have different epochs; allowed: seeds run alike")
-            rates = np.array([[point.success_rate for point in member] for member in members])  # [seed, E]
-            panels.setdefault(title, {})[label] = (epochs[0], rates)
+            epochs, rates = side_by_side(members)
+            if not epochs:
+                raise UserError(f"{names[0]} and its other seeds have no epoch in common; allowed: seeds run alike")
+            panels.setdefault(title, {})[label] = epochs, rates
     if not panels:
         raise UserError(f"out is {sweep.out}; allowed: a folder with at least one finished cell of the sweep")
     episodes = sweep.overrides.get("evaluation.episodes")

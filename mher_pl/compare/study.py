@@ -113,6 +113,7 @@ class Study:
     def next(self) -> "Iterator[tuple[Trial, list[Cell]] | None]":
         """Hold a trial that no other process runs, with its cells; None where there are enough."""
         with self._alone():
+            self._require_same()  # a config may have been edited meanwhile
             held = self._left_behind() or self._new()
         if held is None:
             yield None

@@ -12,11 +12,12 @@ from mher_pl.compare.engines import ENGINES
 from mher_pl.compare.fits import interruptible, reason, require_folder, run_cell, say
 from mher_pl.compare.grid import Cell, Sweep, require_good_settings
 from mher_pl.compare.job import GRACE_S, Engine, Stopped
-from mher_pl.compare.kept import Curves, read_kept, write_kept
+from mher_pl.compare.kept import Curves, add_kept, read_kept
 from mher_pl.compare.panels import collect_curves, draw_panels
 from mher_pl.compare.sweep_file import read_sweep
 from mher_pl.errors import Interrupted, OneLineParser, UserError, require_int
 from mher_pl.storage.configs import find_config
+from mher_pl.storage.folder import require_writable
 
 
 def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> int:
@@ -89,10 +90,10 @@ def _duration(seconds: float) -> str:
 def draw(sweep: Sweep, name: str, kept: Curves, table: Path | None) -> None:
     """Draw what is finished of a sweep with panels, beside the table of kept runs, to which it is added."""
     curves = collect_curves(sweep, kept)
+    if table is not None and curves:
+        add_kept(table, curves)
     figure = draw_panels(sweep, curves)
     path = (sweep.out if table is None else table.parent) / f"{name}.png"
-    if table is not None:
-        write_kept(table, read_kept(table) | curves)  # another sweep may have added to it meanwhile
     try:
         figure.savefig(path, dpi=150)
     except OSError as error:
@@ -145,6 +146,8 @@ def main(argv: list[str]) -> int:
             print(line if cell in unfinished else f"# {cell.name} is finished")
         return 0
     require_folder(sweep.out)
+    if arguments.kept is not None:
+        require_writable(arguments.kept.parent, "--kept's folder")
     done = len(cells) - len(unfinished)
     count = f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}"
     print(f"{count} in {sweep.out}: {done} finished, {len(unfinished)} to run, {sweep.jobs} at once")

@@ -14,7 +14,7 @@ SECTIONS = {  # title of each folder of `configs`, and how its names are used
     "": "tasks: fit --config NAME",
     "algorithms": "methods: fit --config TASK --config NAME",
     "loggers": "loggers: fit --config TASK --config NAME",
-    "sweeps": "sweeps: sweep NAME",
+    "sweeps": "sweeps: sweep NAME, or tune NAME where it is a search",
 }
 PARTS = {  # base classes of the parts by their settings
     "model.relabel": "mher_pl.relabel.Relabel",

@@ -26,7 +26,7 @@ SECTIONS = {
 TOP = {
     "algorithm": "name of the method in run folders and reports",
     "seed_everything": "seed of everything: environment, exploration, replay, networks",
-    "threads": "CPU threads of torch",
+    "threads": "CPU threads; null: one for torch, this process's share of the cores for batched physics",
     "ckpt_path": "where to start from: last, a run's folder, RUN/best, or a checkpoint",
     "model": "",
 }

@@ -140,6 +140,15 @@ def test_what_was_run_before_an_edit_of_a_config_file_is_not_passed_off_as_the_s
     assert not Path("out/one/mher/seed_1").exists()
 
 
+def test_the_same_settings_from_another_path_are_the_same_and_what_a_fit_prints_is_no_start(workspace):
+    assert sweep.main([grid_file()]) == 0
+    write("other/one.yaml", **yaml.safe_load(Path("configs/one.yaml").read_text()))
+    with Path("out/one/mher/seed_0/fit.log").open("a") as log:
+        log.write("$ 12\n$ echo 'a # b\n")
+    assert sweep.main([grid_file(tasks=["other/one.yaml"])]) == 0
+    assert len([line for line in attempts("one/mher/seed_0") if "fake_fit" in line]) == 1
+
+
 def test_an_edited_comment_or_order_of_keys_is_no_other_setting(workspace):
     write("configs/one.yaml", env="mher_pl/One-v1", model={"discount": 0.98})
     assert sweep.main([grid_file()]) == 0

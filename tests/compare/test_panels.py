@@ -1,4 +1,5 @@
 import csv
+import multiprocessing
 from math import nan
 from pathlib import Path
 
@@ -6,7 +7,8 @@ import pytest
 from fake_sweeps import attempts, behave, grid_file, write
 
 from mher_pl.compare import sweep
-from mher_pl.compare.kept import read_kept, write_kept
+from mher_pl.compare.kept import add_kept, read_kept
+from mher_pl.compare.panels import side_by_side
 from mher_pl.compare.runs import CurvePoint
 from mher_pl.compare.sweep_file import read_sweep
 from mher_pl.errors import UserError
@@ -65,7 +67,7 @@ def test_what_another_sweep_added_to_the_kept_runs_meanwhile_stays(workspace, mo
     collect_curves = sweep.collect_curves
 
     def collect(*arguments):
-        write_kept(Path("kept.csv"), {"two/mher/seed_7": [CurvePoint(1, 100, 0.5, nan)]})
+        add_kept(Path("kept.csv"), {"two/mher/seed_7": [CurvePoint(1, 100, 0.5, nan)]})
         return collect_curves(*arguments)
 
     monkeypatch.setattr("mher_pl.compare.sweep.collect_curves", collect)
@@ -74,6 +76,45 @@ def test_what_another_sweep_added_to_the_kept_runs_meanwhile_stays(workspace, mo
     assert len(kept) == 4
     assert kept["two/mher/seed_7"][0].success_rate == 0.5
     assert not list(Path().glob(".kept.csv*"))
+
+
+def test_two_processes_that_add_to_the_kept_runs_lose_none_of_each_other(workspace):
+    def add(first: int) -> None:
+        for seed in range(first, first + 30):
+            add_kept(Path("kept.csv"), {f"one/mher/seed_{seed}": [CurvePoint(1, 100, 0.5, nan)]})
+
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=add, args=(first,)) for first in (0, 100)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert len(read_kept(Path("kept.csv"))) == 60
+
+
+def test_seeds_that_ran_longer_than_others_are_drawn_as_far_as_all_go(workspace, capsys):
+    kept = {f"one/{method}/seed_0": [CurvePoint(1, 100, 0.5, nan)] for method in ("mher", "her", "mher-max_epochs-3")}
+    add_kept(Path("kept.csv"), kept)
+    assert sweep.main([panels_file(seeds=2), "--kept", "kept.csv"]) == 0
+    assert capsys.readouterr().out.endswith("drawn: grid.png\n")
+    assert len(read_kept(Path("kept.csv"))["one/her/seed_1"]) > 1, "the table has all of it"
+    curves = read_kept(Path("kept.csv"))
+    epochs, rates = side_by_side([curves["one/her/seed_0"], curves["one/her/seed_1"]])
+    assert (epochs, rates.shape) == ([1], (2, 1))
+
+
+def test_seeds_without_an_epoch_in_common_are_one_line(workspace):
+    add_kept(Path("kept.csv"), {"one/mher/seed_0": [CurvePoint(99, 100, 0.5, nan)]})
+    with pytest.raises(UserError, match="one/mher/seed_0 and its other seeds have no epoch in common; allowed: seeds"):
+        sweep.main([panels_file(seeds=2), "--kept", "kept.csv"])
+    assert len(read_kept(Path("kept.csv"))) == 6, "what has run is not lost"
+
+
+def test_a_table_that_could_not_be_written_is_refused_before_anything_runs(workspace):
+    with pytest.raises(UserError, match="--kept's folder is '/proc/nowhere'; allowed: a folder that can be written"):
+        sweep.main([panels_file(), "--kept", "/proc/nowhere/kept.csv"])
+    assert not list(Path("out").rglob("fit.log"))
 
 
 def test_draw_runs_nothing_and_says_how_much_is_missing(workspace, capsys):

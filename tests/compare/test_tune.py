@@ -160,6 +160,18 @@ def test_more_trials_may_be_added_and_other_settings_may_not(workspace):
         tune.main([search_file(trials=2, search={"rise": {"low": 0.0, "high": 0.1}})])
 
 
+def test_a_config_file_edited_while_the_search_runs_ends_it(workspace):
+    behave(seed_0="wait")
+    process = start_tune(search_file())
+    wait_until(lambda: "waiting" in log(0))
+    write("configs/one.yaml", env="mher_pl/One-v1", model={"discount": 0.5})
+    Path("go").touch()
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "out is out, which holds a search with other tasks and algorithms; allowed: the same as before" in out
+    assert [row["state"] for row in table()] == ["complete"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
