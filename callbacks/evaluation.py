@@ -9,6 +9,7 @@ from mher_pl.agent import Agent
 from mher_pl.data import data_of
 from mher_pl.errors import require, require_int
 from mher_pl.evaluate import Episodes, evaluation_envs, rollout, wilson_interval
+from mher_pl.memory import require_memory
 from mher_pl.storage.metrics import ENDED
 from mher_pl.streams import Stream, stream_seeds
 
@@ -34,13 +35,14 @@ class Evaluation(Callback):
         self.outcome: Episodes  # of the last evaluation
 
     def setup(self, trainer: Trainer, pl_module: Agent, stage: str) -> None:
-        """Refuse fewer episodes than workers.
+        """Refuse fewer episodes than workers, and more than memory holds.
 
         Raises:
-            UserError: some worker would have none.
+            UserError: some worker would have none, or there would be too many.
         """
         workers = f"an integer of at least {trainer.world_size}, one for each worker"
         require(self.episodes >= trainer.world_size, "evaluation.episodes", self.episodes, workers)
+        require_memory("evaluation.episodes", self.episodes, self.episodes * data_of(trainer).task.episode_bytes)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Agent) -> None:
         """Forget the last evaluation: an epoch without one has no success rate."""

@@ -36,7 +36,8 @@ class ModelWarmup(Callback):
         require_multiple("warmup.episodes", self.episodes, data_of(trainer).num_envs)
         least = pl_module.least_rows
         require(self.batch_size >= least, "warmup.batch_size", self.batch_size, f"at least {least} for this agent")
-        require_memory("warmup.batch_size", self.batch_size, self.batch_size * data_of(trainer).task.transition_bytes)
+        row = data_of(trainer).task.transition_bytes * pl_module.path_length
+        require_memory("warmup.batch_size", self.batch_size, self.batch_size * row)
 
     def on_train_start(self, trainer: Trainer, pl_module: Agent) -> None:
         """Say what is to be learned, and warm up."""

@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import imageio.v3 as imageio
-import numpy as np
 from lightning import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from mher_pl.agent import Agent
-from mher_pl.callbacks.watched import watch
+from mher_pl.callbacks.watched import watch, write_video
 from mher_pl.data import data_of
 from mher_pl.errors import require_int
 from mher_pl.storage.folder import local_path, require_writable
@@ -56,9 +54,8 @@ class Video(Callback):
         folder = run_folder if self.folder is None else local_path(self.folder, "video.folder")
         path = folder / "video.mp4"
         env_kwargs, horizon = data_of(trainer).env_kwargs, pl_module.task.horizon
-        episodes = [watch(pl_module, env_kwargs, seed, horizon) for seed in range(self.episodes)]
-        frames = np.concatenate([episode.frames for episode in episodes])  # [N, height, width, 3]
-        imageio.imwrite(path, frames, fps=self.fps, macro_block_size=2)
+        episodes = (watch(pl_module, env_kwargs, seed, horizon) for seed in range(self.episodes))
+        write_video(path, (frame for episode in episodes for frame in episode.frames), self.fps)
         print(f"video {path}")
 
     def on_train_end(self, trainer: Trainer, pl_module: Agent) -> None:

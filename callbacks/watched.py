@@ -1,8 +1,11 @@
 """An episode of the policy as it is seen."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import imageio.v2 as imageio
 import numpy as np
 import torch
 from tensordict import TensorDict
@@ -11,7 +14,7 @@ from torch import Tensor
 from mher_pl.agent import Agent
 from mher_pl.envs import make
 from mher_pl.envs.goal import GOAL_KEYS
-from mher_pl.errors import UserError
+from mher_pl.errors import EnvironmentFailed, UserError
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,21 @@ def as_tensors(observation: dict[str, Any]) -> dict[str, Tensor]:
     return {key: torch.from_numpy(np.array(observation[key], dtype=np.float32)) for key in GOAL_KEYS}
 
 
+def write_video(path: Path, frames: Iterable[np.ndarray], fps: int) -> None:
+    """Write frames [height, width, 3] to an mp4, one after the other: an episode may be long, and a frame is large."""
+    video: Any = imageio.get_writer(path, fps=fps, macro_block_size=2)
+    with video:
+        for frame in frames:
+            video.append_data(frame)
+
+
 @torch.no_grad()
 def watch(agent: Agent, env_kwargs: dict[str, Any], seed: int, steps: int) -> Watched:
     """Run an episode, or its first steps, without exploration.
 
     Raises:
         UserError: the environment cannot be drawn on this machine.
+        EnvironmentFailed: it raised an error on the way.
     """
     task = agent.task
     try:
@@ -53,7 +65,10 @@ def watch(agent: Agent, env_kwargs: dict[str, Any], seed: int, steps: int) -> Wa
         state = as_tensors(observation)
         action = agent.act(state["observation"], state["desired_goal"])
         states.append(state | {"action": action})
-        observation, _, terminated, truncated, info = env.step(action.numpy())
+        try:
+            observation, _, terminated, truncated, info = env.step(action.numpy())
+        except Exception as error:
+            raise EnvironmentFailed(f"step {len(frames) - 1} of an episode that is shown", error) from error
         ended = terminated or truncated
     env.close()
     states.append(as_tensors(observation))

@@ -229,6 +229,8 @@ class Agent(LightningModule, ABC):
         """Log the epoch's means of all tracked scalars, over all workers, against environment steps."""
         # The epoch is over, also where the trainer cut it short: what is saved from here on goes on with the next one.
         self.data.position = 0
+        if not self.tracked:
+            return
         means = torch.stack([torch.stack(values).mean() for values in self.tracked.values()])
         metrics = dict(zip(self.tracked, self.trainer.strategy.reduce(means).tolist(), strict=True))
         self.tracked.clear()

@@ -76,19 +76,24 @@ class ModelRollouts(BatchSource):
         exploration = self.noise, generator, self.random_action_probability
         path = list(virtual_path(learner, learner.act, state, goal, rows, *exploration))
         actions, states = [action for action, _ in path], [reached for _, reached in path]
-        goals, next_states = goal.repeat(self.steps, 1), torch.cat(states)  # [n x B, goal], [n x B, state]
-        reward = task.reward(task.phi(next_states), goals)
+        before, after = torch.cat([state, *states[:-1]]), torch.cat(states)  # [n x B, state]
+        goals, reached = goal.repeat(self.steps, 1), task.phi(after)  # [n x B, goal]
+        reward = task.reward(reached, goals)
         nowhere = torch.zeros_like(reward, dtype=torch.bool)
         return TensorDict(
             {
-                "observation": task.observation(torch.cat([state, *states[:-1]])),
+                "observation": task.observation(before),
+                "achieved_goal": task.phi(before),
                 "action": torch.cat(actions),
                 "desired_goal": goals,
                 "reward": reward,
+                "relabelled": nowhere,
                 "imitated": nowhere,  # no virtual action is
                 "failed": nowhere,  # the model knows nothing of failures
                 "terminated": task.ends(reward),
-                "next": TensorDict({"observation": task.observation(next_states)}, batch_size=[len(goals)]),
+                "next": TensorDict(
+                    {"observation": task.observation(after), "achieved_goal": reached}, batch_size=[len(goals)]
+                ),
             },
             batch_size=[len(goals)],
         )

@@ -49,9 +49,17 @@ class Episodes:
 
 
 def evaluation_envs(env: str, episodes: int, **env_kwargs: Any) -> gym.vector.VectorEnv:
-    """Make copies of a task for so many episodes: one for each in a batched form, else a few, which take turns."""
+    """Make copies of a task for so many episodes: one for each in a batched form, else a few, which take turns.
+
+    Raises:
+        EnvironmentFailed: it cannot be made so often.
+    """
     turns = 1 if has_batch(env) else math.ceil(episodes / COPIES)
-    return make_vec(env, num_envs=math.ceil(episodes / turns), **env_kwargs)
+    copies = math.ceil(episodes / turns)
+    try:
+        return make_vec(env, num_envs=copies, **env_kwargs)
+    except Exception as error:
+        raise EnvironmentFailed(f"the making of {copies} copies for an evaluation", error) from error
 
 
 def rollout(

@@ -7,6 +7,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from mher_pl.agent import Agent
+from mher_pl.errors import require
 from mher_pl.inputs import Inputs
 from mher_pl.relabel import Relabel
 from mher_pl.task import Task
@@ -38,6 +39,8 @@ class GCSL(Agent):
         seed: int,
     ) -> None:
         super().__init__(task, inputs, relabel, None, hidden_sizes, actor_lr, compile, seed)
+        allowed = "one that relabels a share above 0, for these rows alone are learned from"
+        require(relabel.ratio > 0.0, "model.relabel", type(relabel).__name__, allowed)
 
     def build(self) -> None:
         """Create the actor."""

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from tensordict import TensorDict
 from torch import Tensor, nn
 
@@ -178,4 +179,5 @@ def load_worker_states(parts: Mapping[str, Part], saved: Mapping[str, Any]) -> N
     """Restore what `worker_states` returned."""
     for name, part in parts.items():
         if name in saved and saved[name]["class"] == type(part).__name__:
-            part.load_worker_state(saved[name]["state"])
+            # A view of the file would keep the old checkpoint on the disk for as long as the run lasts.
+            part.load_worker_state(apply_to_collection(saved[name]["state"], Tensor, torch.clone))

@@ -71,7 +71,7 @@ class PlanGAN(Agent):
         super().__init__(task, inputs, None, dynamics, hidden_sizes, actor_lr, compile, seed)
         require_int("model.gans", gans, 1)
         require_int("model.noise_size", noise_size, 1)
-        require_int("model.path_length", path_length, 1)
+        require_int("model.path_length", path_length, 2)
         require(path_length <= task.horizon, "model.path_length", path_length, f"at most {task.horizon}, an episode")
         require_probability("model.gan_share", gan_share)
         require_positive("model.gan_share", gan_share)
@@ -187,7 +187,7 @@ class PlanGAN(Agent):
         for goal in paths["hindsight_goal"].unbind(-2):  # [E, B', goal]
             action, reached = self.actor(self.inputs(states[-1], goal), self.generator, learning=True)
             actions.append(action)
-            states.append(self.dynamics.state_normalizer.inverse(reached))
+            states.append(self.task.keep_shown_goal(self.dynamics.state_normalizer.inverse(reached), states[-1]))
         return torch.stack(states, dim=-2), torch.stack(actions, dim=-2)
 
     def judge(self, state: Tensor, goal: Tensor, action: Tensor, next_state: Tensor) -> Tensor:

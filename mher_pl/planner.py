@@ -12,6 +12,7 @@ from torch import Tensor
 from mher_pl.errors import UserError, require, require_int, require_positive, require_probability
 from mher_pl.gan import Generators
 from mher_pl.inputs import Inputs
+from mher_pl.memory import require_memory
 from mher_pl.one_step import OneStepModels
 from mher_pl.parts import DynamicsModel, Part
 from mher_pl.streams import Stream, stream_seed
@@ -75,6 +76,9 @@ class Planner(Part):
                 f"model is PlanGAN, but the achieved goal of {task.env} is no part of its observation; allowed: tasks "
                 "where it is"
             )
+        paths = self.initial_actions * self.copies  # for an observation
+        numbers = self.steps * 2 * task.goal_size + 2 * task.state_size  # of each path
+        require_memory("model.planner.copies", self.copies, 4 * paths * numbers)
 
     def __call__(self, mind: Imagination, observation: Tensor, goal: Tensor) -> Tensor:
         """Return actions [..., action] for observations [..., obs] and goals [..., goal], on their device."""
@@ -121,7 +125,7 @@ class Planner(Part):
             mind.actor.members, lambda rows: torch.cat(mind.actor(rows, generator), dim=-1), inputs, generator
         )
         action, reached = outputs.split(sizes, dim=-1)
-        return action, mind.dynamics.state_normalizer.inverse(reached)
+        return action, mind.task.keep_shown_goal(mind.dynamics.state_normalizer.inverse(reached), state)
 
     def predict(self, mind: Imagination, state: Tensor, action: Tensor, generator: torch.Generator) -> Tensor:
         """Return next states [R, state], of a one-step model drawn for each row."""

@@ -207,7 +207,7 @@ def load_policy(path: str | Path, device: str | torch.device = "cpu") -> Policy:
         policy.network.load_state_dict({name: weights[other] for name, other in saved.items()})
     except RuntimeError as error:  # weights of another shape
         raise UserError(f"{file} {NO_POLICY}") from error
-    policy.network.to(device).requires_grad_(False)
+    policy.network.to(device).eval().requires_grad_(False)
     return policy
 
 

@@ -141,6 +141,14 @@ class Task(Shape):
             return state[..., self.observation_size :]
         return state[..., self.goal_indices]
 
+    def keep_shown_goal(self, state: Tensor, before: Tensor) -> Tensor:
+        """Return generated states [..., state] that show the desired goal of those before them.
+
+        A generator does not know it: where observations show one, it is given the goal that it is to go to instead.
+        """
+        shown = list(self.desired_goal_indices)
+        return state.index_copy(-1, torch.tensor(shown, device=state.device), before[..., shown]) if shown else state
+
     # Rewards
 
     def raw_reward(self, achieved_goal: np.ndarray, desired_goal: np.ndarray) -> np.ndarray:

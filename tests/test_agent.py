@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from toy import make_agent, make_task
+from toy import Bare, make_agent, make_task
 
 from mher_pl.agent import Agent
 from mher_pl.errors import NonFiniteError, UserError
@@ -12,24 +12,6 @@ from mher_pl.parts import describe, rebuild
 from mher_pl.relabel import Future, Noisy
 
 TINY = {"model.init_args.hidden_sizes": "[8]", "model.init_args.dynamics.init_args.hidden_sizes": "[8]"}
-
-
-class Bare(Agent):
-    """The least that an agent can be: it acts, and learns nothing."""
-
-    def __init__(self, task=None, inputs=None):
-        super().__init__(
-            task or make_task(), inputs or Inputs(1e-4, 5.0), None, None, [8], actor_lr=1e-3, compile=False, seed=0
-        )
-
-    def build(self):
-        self.actor = self.make_actor()
-
-    def make_optimizers(self):
-        return {"actor": self.make_actor_optimizer()}
-
-    def training_step(self, batches, batch_idx):
-        return None
 
 
 def bare() -> Bare:

@@ -5,6 +5,7 @@ from toy import generator, make_agent, make_batch, make_task, make_task_of_uncle
 from mher_pl.batch_source import MixedRollouts, ModelRollouts, Replayed
 from mher_pl.errors import UserError
 from mher_pl.relabel import Future, ImitationOnly, Keep
+from mher_pl.td_target import ValueExpansion
 
 
 def rollouts(steps: int = 3, noise: float = 0.2, capacity: int = 1000) -> ModelRollouts:
@@ -256,3 +257,13 @@ class TestMixedRollouts:
     def test_a_setting_out_of_range_is_named(self, name):
         with pytest.raises(UserError, match=f"model.batch_source.{name} is 1.5; allowed: a probability from 0 to 1"):
             self.make(**{name: 1.5})
+
+
+@pytest.mark.parametrize("source", [rollouts(), MixedRollouts(3, 0.2, 0.3, 0.5, 0.2, 1000)], ids=["all", "most"])
+def test_virtual_transitions_hold_all_that_targets_and_losses_read(source):
+    agent = make_agent()
+    batch = source(relabelled(20, agent=agent), agent, generator())
+    for state in (batch, batch["next"]):
+        assert torch.equal(state["achieved_goal"], state["observation"][:, [2, 0]])
+    assert not batch["relabelled"].any()
+    assert ValueExpansion(3)(batch, agent).shape == (20,)

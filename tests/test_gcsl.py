@@ -5,7 +5,7 @@ from toy import Record, generator, make_batch, make_task
 from mher_pl.errors import UserError
 from mher_pl.gcsl import GCSL
 from mher_pl.inputs import Inputs
-from mher_pl.relabel import Future, ImitationOnly, Mixed, ModelBased, OtherGoals
+from mher_pl.relabel import Future, ImitationOnly, Keep, Mixed, ModelBased, OtherGoals
 
 
 def make_gcsl(relabel=None) -> GCSL:
@@ -79,6 +79,11 @@ def test_training_changes_the_actor_towards_the_replayed_actions(build):
 def test_a_relabeller_with_a_model_is_refused():
     with pytest.raises(UserError, match=r"model\.dynamics is null.*ModelBased"):
         make_gcsl(ModelBased(0.8, 5, 0.2))
+
+
+def test_a_relabeller_that_relabels_nothing_is_refused():
+    with pytest.raises(UserError, match=r"model\.relabel is 'Keep'; allowed: one that relabels a share above 0"):
+        make_gcsl(Keep())
 
 
 def test_goals_for_the_imitation_alone_are_what_it_imitates_under():

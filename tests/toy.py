@@ -6,6 +6,7 @@ from lightning import Callback
 from tensordict import TensorDict
 from torch import Tensor, nn
 
+from mher_pl.agent import Agent
 from mher_pl.batch_source import Replayed
 from mher_pl.critic import SingleCritic
 from mher_pl.inputs import Inputs
@@ -65,6 +66,24 @@ class Shift(DynamicsModel):
 
     def observe(self, state, action, next_state, reduce) -> None:
         """Have no statistics."""
+
+
+class Bare(Agent):
+    """The least that an agent can be: it acts, and learns nothing."""
+
+    def __init__(self, task=None, inputs=None):
+        super().__init__(
+            task or make_task(), inputs or Inputs(1e-4, 5.0), None, None, [8], actor_lr=1e-3, compile=False, seed=0
+        )
+
+    def build(self):
+        self.actor = self.make_actor()
+
+    def make_optimizers(self):
+        return {"actor": self.make_actor_optimizer()}
+
+    def training_step(self, batches, batch_idx):
+        return None
 
 
 def make_agent(task: Task | None = None, **parts) -> MHER:

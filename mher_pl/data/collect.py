@@ -19,7 +19,7 @@ from mher_pl.data.source import EpisodeSource
 from mher_pl.envs import make_vec
 from mher_pl.envs.episodes import WholeEpisodes
 from mher_pl.envs.goal import GOAL_KEYS
-from mher_pl.errors import EnvironmentFailed, NonFiniteError
+from mher_pl.errors import EnvironmentFailed, NonFiniteError, UserError
 from mher_pl.exploration import Act, Exploration
 from mher_pl.inspection import require_same_rewards
 from mher_pl.practice import Practice
@@ -213,9 +213,19 @@ class Collected(EpisodeSource):
         act: Act,
         seed: int,
     ) -> None:
-        """Make the environments; the first episodes are collected when they are asked for."""
+        """Make the environments; the first episodes are collected when they are asked for.
+
+        Raises:
+            UserError: their processes ended as they began.
+        """
         self.task = task
-        envs = make_vec(task.env, num_envs=num_envs, processes=num_envs > 1, **env_kwargs)
+        try:
+            envs = make_vec(task.env, num_envs=num_envs, processes=num_envs > 1, **env_kwargs)
+        except (EOFError, ConnectionError) as error:
+            raise UserError(
+                f"data.num_envs is {num_envs}, whose processes ended at their start; allowed: 1, or an id that they "
+                "can import, module:Name-v0, and in a script all that trains below if __name__ == '__main__'"
+            ) from error
         self.env = EpisodeEnv(envs, task.horizon, seed)
         self.practice = practice
         generator = stream_generator(seed, Stream.EXPLORATION)

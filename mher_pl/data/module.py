@@ -13,6 +13,7 @@ from torch.utils.data import IterableDataset
 from mher_pl.agent import Agent
 from mher_pl.data.replay import EpisodeReplay
 from mher_pl.data.source import EpisodeSource
+from mher_pl.envs.registration import has_batch
 from mher_pl.errors import UserError, require, require_int, require_multiple
 from mher_pl.exploration import Exploration
 from mher_pl.inspection import inspect_task
@@ -117,9 +118,8 @@ class GoalDataModule(LightningDataModule):
                 f"data.capacity is {capacity}; allowed: at least one episode of {env}, {self.task.horizon} transitions"
             )
         require_memory("data.capacity", capacity, capacity // self.task.horizon * self.task.episode_bytes)
-        require_memory("data.num_envs", num_envs, (num_envs - 1) * ENVIRONMENT_BYTES)
-        batch_bytes = batch_size * self.task.transition_bytes
-        require_memory("data.batch_size", batch_size, batch_bytes * batches_per_episode * num_envs)
+        if not has_batch(env):
+            require_memory("data.num_envs", num_envs, (num_envs - 1) * ENVIRONMENT_BYTES)
         self.env_kwargs, self.num_envs = env_kwargs, num_envs
         self.episodes_per_epoch, self.batches_per_episode = episodes_per_epoch, batches_per_episode
         self.batch_size, self.capacity, self.seed = batch_size, capacity, seed
@@ -147,9 +147,14 @@ class GoalDataModule(LightningDataModule):
         return cast(Agent, self.running.lightning_module)
 
     def meet(self, agent: Agent) -> None:
-        """Raise `UserError` if batches are too small for the agent, or the exploration needs a guide that it lacks."""
-        least = agent.least_rows
+        """Refuse an agent that does not fit.
+
+        Raises:
+            UserError: batches are too small for it, or too large for memory, or the exploration needs a guide.
+        """
+        least, rows = agent.least_rows, self.batch_size * self.batches_per_episode * self.num_envs
         require(self.batch_size >= least, "data.batch_size", self.batch_size, f"at least {least} for this agent")
+        require_memory("data.batch_size", self.batch_size, rows * self.task.transition_bytes * agent.path_length)
         self.exploration.meet(agent.guide)
 
     def setup(self, stage: str) -> None:
@@ -247,6 +252,7 @@ class GoalDataModule(LightningDataModule):
             "episodes": self.episodes,
             "position": self.position,
             "env_kwargs": self.env_kwargs,
+            "num_envs": self.num_envs,
             "workers": gather_from_workers(self.running, own),
         }
 
@@ -274,6 +280,11 @@ class GoalDataModule(LightningDataModule):
         """Raise `UserError` if what `state_dict` returned is of another form of the task or of other parts."""
         saved = state["env_kwargs"]
         require(self.env_kwargs == saved, "data.env_kwargs", self.env_kwargs, f"{saved}, as in the checkpoint")
+        if position := state["position"]:  # within an epoch, whose rest is to be whole episodes of all environments
+            within = f"as in the checkpoint, which is of the middle of an epoch, after {position} episodes"
+            envs, episodes = state["num_envs"], self.episodes_per_epoch
+            require(self.num_envs == envs, "data.num_envs", self.num_envs, f"{envs}, {within}")
+            require(position < episodes, "data.episodes_per_epoch", episodes, f"more than {position}, {within}")
         for worker in state["workers"]:
             require_same_parts("data", self.parts, worker["parts"])
 

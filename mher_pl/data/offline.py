@@ -194,7 +194,8 @@ def unit_actions(actions: NDArray[Any], space: spaces.Space) -> NDArray[Any]:
     if not isinstance(space, spaces.Box) or not space.is_bounded():
         raise UserError(f"data.source has {space} as action space; allowed: a Box with bounds")
     low, high = space.low.astype(float), space.high.astype(float)
-    return np.clip(2.0 * (actions - low) / (high - low) - 1.0, -1.0, 1.0)
+    width = np.where(high > low, high - low, 1.0)  # an entry that may have one value alone is -1
+    return np.clip(2.0 * (actions - low) / width - 1.0, -1.0, 1.0)
 
 
 def padded(rows: torch.Tensor, length: int) -> torch.Tensor:

@@ -12,12 +12,13 @@ import gymnasium
 import numpy as np
 from gymnasium import error, spaces
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import RescaleAction, TransformAction
 from numpy.typing import NDArray
 
 from mher_pl.envs.draw import prefer_offscreen_gl
 from mher_pl.envs.goal import GOAL_KEYS
+from mher_pl.envs.process import ProcessEnvs
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ def make_vec(id: str, num_envs: int = 1, processes: bool = False, **kwargs: Any)
 
         return FetchVectorEnv(spec.id, num_envs=num_envs, max_episode_steps=spec.max_episode_steps, **kwargs)
     if processes:
-        return AsyncVectorEnv([single] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
+        return ProcessEnvs([single] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
     if num_envs > 1 and spec.id not in _slow_path_logged:
         _slow_path_logged.add(spec.id)
         log.warning("%s takes the slow path: it has no batched form, so its copies are stepped one by one", spec.id)

@@ -54,7 +54,10 @@ def inspect_task(
         with np.errstate(over="raise"):
             return _read_task(env, env_made, goal_indices, desired_goal_indices)
     except FloatingPointError as error:
-        raise UserError(f"data.env is {env!r} with data.env_kwargs {env_kwargs!r}: {error}; allowed: less") from error
+        raise UserError(
+            f"data.env is {env!r} with data.env_kwargs {env_kwargs!r}: {error}; allowed: "
+            "observations, goals and arguments whose squares are numbers"
+        ) from error
     finally:
         env_made.close()
 

@@ -1,5 +1,6 @@
 """A config as Python objects."""
 
+import multiprocessing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,8 +28,11 @@ def load(*configs: str | Path, **overrides: Any) -> Parts:
     checkpoint's path, `trainer.fit` goes on from there as the command does.
 
     Raises:
-        UserError: a config is missing, or a setting has a value that is not allowed.
+        UserError: a config is missing, or a setting has a value that is not allowed; or a process that an earlier call
+            started imports the script that calls.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise UserError("load runs again in a process of its own; allowed: below if __name__ == '__main__' in a script")
     if not configs:
         raise UserError("load has no config; allowed: the config of a task first, such as mher_pl.load('fetch')")
     args = [word for config in configs for word in ("--config", str(config))]

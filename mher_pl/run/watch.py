@@ -5,13 +5,12 @@ import tempfile
 from collections.abc import Iterator
 from functools import partial
 
-import imageio.v3 as imageio
 import numpy as np
 import torch
 
 from mher_pl.agent import Agent
 from mher_pl.callbacks.episode_figure import EpisodeFigure
-from mher_pl.callbacks.watched import watch
+from mher_pl.callbacks.watched import watch, write_video
 from mher_pl.data import GoalDataModule
 from mher_pl.data.replay import EpisodeReplay
 from mher_pl.envs.draw import Window
@@ -59,7 +58,7 @@ def main(argv: list[str]) -> int:
         window.close()
         return 0
     try:
-        imageio.imwrite(options.video, np.stack(list(pictures)), fps=options.fps, macro_block_size=2)
+        write_video(options.video, pictures, options.fps)
     except OSError as error:
         raise UserError(f"--video is {str(options.video)!r} ({error}); allowed: an mp4 that can be written") from error
     print(f"video {options.video}")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -73,11 +73,13 @@ def save_sealed(content: object, path: Path) -> None:
 
     The zip format has a checksum for each tensor, which torch writes and does not look at.
     """
-    with FileIO(path, "w+") as file:
+    with path.open("w+b") as file:  # buffered, for a raw file may take a part of what it is given, and torch not notice
         torch.save(content, file)
         file.seek(-2, os.SEEK_END)  # the comment's length, for torch writes none
         size = file.tell() + file.write(SEAL_BYTES.to_bytes(2, "little"))
+        file.flush()
         file.write(SEAL % _checksum(file, size))
+        file.flush()
         os.fsync(file.fileno())
 
 
@@ -159,7 +161,7 @@ def _require_whole(path: str | Path, setting: str) -> None:
     raise UserError(f"{setting} is {str(path)!r}, {found}; allowed: a checkpoint as mher_pl wrote it")
 
 
-def _checksum(file: FileIO, size: int) -> int:
+def _checksum(file: IO[bytes], size: int) -> int:
     """Return the CRC-32 of the first `size` bytes of a file."""
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content, memoryview(content)[:size] as part:
         return zlib.crc32(part)

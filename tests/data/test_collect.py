@@ -1,3 +1,7 @@
+import traceback
+
+import goal_tasks
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -206,7 +210,6 @@ def test_a_non_finite_action_stops_with_the_place(num_envs: int, env: str):
         collect.next()
 
 
-@pytest.mark.filterwarnings("ignore:.*ERROR")  # what Gymnasium says of a process's error
 @pytest.mark.parametrize("num_envs", [1, 2])
 @pytest.mark.parametrize(("step", "place"), [(0, "the reset of {}"), (5, "{}, step 4")])
 def test_an_environment_that_fails_is_named_with_episode_and_step(num_envs: int, step: int, place: str):
@@ -220,7 +223,16 @@ def test_an_environment_that_fails_is_named_with_episode_and_step(num_envs: int,
     reason = "RuntimeError: the simulator lost its mind"
     assert str(failed.value) == f"the environment failed in {place.format(running)} ({reason})"
     assert isinstance(failed.value.__cause__, RuntimeError)
+    assert "goal_tasks.py" in "".join(traceback.format_exception(failed.value)), "where in the environment"
     collect.close()
+
+
+def test_an_environment_that_its_processes_cannot_find_is_one_line():
+    gymnasium.register("Here-v0", entry_point=goal_tasks.Slide, max_episode_steps=12)
+    with pytest.raises(
+        UserError, match=r"data\.num_envs is 2, whose processes ended at their start; allowed: 1, or an"
+    ):
+        collector("Here-v0", num_envs=2)
 
 
 def test_practised_goals_are_what_the_actor_sees_and_what_is_stored():

@@ -84,6 +84,11 @@ def test_numbers_that_do_not_fit_are_refused(build, settings: dict, message: str
         run.trainer.fit(run.model, run.datamodule)
 
 
+def test_environments_that_share_a_process_take_no_memory_of_their_own(build):
+    many = {"data.num_envs": 10_000, "data.episodes_per_epoch": 10_000, "warmup.episodes": 10_000}
+    assert build("point2d", **many | {"data.batches_per_episode": 1}).datamodule.num_envs == 10_000
+
+
 def test_a_replay_may_hold_a_single_episode(build):
     assert build("point2d", "algorithms/her", **TINY | {"data.capacity": 12}).datamodule.capacity == 12
 
@@ -91,7 +96,7 @@ def test_a_replay_may_hold_a_single_episode(build):
 def test_a_checkpoint_of_another_form_of_the_task_is_refused(build):
     data = build("point2d", "algorithms/her", **TINY).datamodule
     with pytest.raises(UserError, match=r"data.env_kwargs is {}; allowed: {'size': 2}, as in the checkpoint"):
-        data.require_own({"env_kwargs": {"size": 2}, "workers": []})
+        data.require_own({"env_kwargs": {"size": 2}, "position": 0, "workers": []})
 
 
 def test_without_padding_an_episode_has_the_steps_that_were_taken_and_the_state_after_them():

@@ -11,6 +11,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from minari.data_collector import EpisodeBuffer
+from toy import Bare
 from trained_runs import assert_same_run, fit, run_folder, scalars, state
 
 import mher_pl
@@ -129,6 +130,12 @@ class TestStoredEpisodes:
         assert (points["epoch", 2 * STEPS], points["epoch", 4 * STEPS]) == (0, 1)
         assert str(own["/GoalDataModule/env_steps"]) == str(4 * STEPS), "a whole number"
         assert not any(tag == "train/success_rate" for tag, _ in points)
+
+    def test_an_agent_that_logs_nothing_may_learn_from_them(self, stored, build):
+        source = {"class_path": "mher_pl.data.StoredEpisodes", "init_args": {"path": str(stored)}}
+        cli = build("point2d", **{"data.source": source, "relabel_goals.every_n_epochs": 0})
+        cli.trainer.fit(Bare(cli.datamodule.task), cli.datamodule)
+        assert "eval/success_rate" in cli.trainer.callback_metrics
 
     def test_a_resumed_run_equals_one_without_interruption_and_needs_them_no_more(self, stored, tmp_path):
         copy = tmp_path / "copy.ckpt"

@@ -82,6 +82,7 @@ def test_a_broken_config_is_refused_by_one_line(never_trains, capsys, broken):
             "EarlyStopping.monitor is 'eval/",
         ),
         ("--warmup.batch_size=2000000000", "warmup.batch_size is 2000000000, which takes "),
+        ("--evaluation.episodes=2000000000", "evaluation.episodes is 2000000000, which takes "),
         ("--data.capacity=1000000000000", "data.capacity is 1000000000000, which takes 32,160.0 GB of memory, and "),
         ("--data.batch_size=1e20", "data.batch_size is '1e20'; allowed: int"),
         ("--data.batch_size=100000000000000000000", "data.batch_size is 100000000000000000000; allowed: an integer"),

@@ -332,3 +332,10 @@ def test_the_size_of_a_checkpoint_follows_the_filled_part_of_the_replay(tmp_path
     assert fit(tmp_path, "--data.capacity=10000", epochs=1) == 0
     sizes = [(folder / "checkpoints" / "last.ckpt").stat().st_size for folder in (run, run_folder(tmp_path))]
     assert abs(sizes[0] - sizes[1]) < 1000
+
+
+@pytest.mark.slow
+def test_a_tensor_larger_than_the_system_writes_in_one_call_is_whole(tmp_path):
+    content = torch.ones(2**31 + 7, dtype=torch.uint8)
+    write_checkpoint({"x": content}, tmp_path / "a.ckpt")
+    assert torch.equal(read_checkpoint(tmp_path / "a.ckpt")["x"], content)
