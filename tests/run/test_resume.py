@@ -326,7 +326,11 @@ def wait_for_change(path: Path, process) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda signum: signum.name)
+@pytest.mark.parametrize(
+    "signum",
+    [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)],
+    ids=lambda signum: signum.name,
+)
 def test_a_signal_to_a_run_and_the_processes_of_its_environments_saves_it(tmp_path, signum):
     options = ["--data.env=goal_tasks:Plain-v0", "--data.env_kwargs={}", "--data.num_envs=2"]
     process = start(tmp_path, *options, "--data.episodes_per_epoch=2", epochs=10_000)
