@@ -18,7 +18,16 @@ from mher_pl.exploration import GuidePolicy
 from mher_pl.inputs import Inputs, require_same_inputs
 from mher_pl.networks import MLP, Actor, require_same_networks
 from mher_pl.parallel.workers import average_gradients, gather_from_workers, worker_seed
-from mher_pl.parts import DynamicsModel, Part, describe, load_worker_states, rebuild, require_same_parts, worker_states
+from mher_pl.parts import (
+    DynamicsModel,
+    Part,
+    class_path,
+    describe,
+    load_worker_states,
+    rebuild,
+    require_same_parts,
+    worker_states,
+)
 from mher_pl.relabel import Relabel
 from mher_pl.streams import Stream, go_on, stream_generator, stream_seed
 from mher_pl.task import Task
@@ -262,6 +271,7 @@ class Agent(LightningModule, ABC):
             "task": self.task.shape(),
             "inputs": describe(self.inputs),
             "acting": self.acting,
+            "acting_class": class_path(type(getattr(self, self.acting, None))),
             "hidden_sizes": list(self.hidden_sizes),
             "workers": gather_from_workers(self.trainer, own),
         }

@@ -137,7 +137,12 @@ def describe(part: Part) -> dict[str, Any]:
     names = inspect.signature(type(part).__init__).parameters.keys() - {"self"}
     values = {name: getattr(part, name) for name in sorted(names)}
     arguments = {name: describe(value) if isinstance(value, Part) else value for name, value in values.items()}
-    return {"class_path": f"{type(part).__module__}.{type(part).__qualname__}", "init_args": arguments}
+    return {"class_path": class_path(type(part)), "init_args": arguments}
+
+
+def class_path(cls: type) -> str:
+    """Return how a config names a class."""
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def rebuild(description: Mapping[str, Any], kind: type[P]) -> P:

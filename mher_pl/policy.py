@@ -25,7 +25,7 @@ from mher_pl.inputs import Inputs
 from mher_pl.inspection import inspect_task
 from mher_pl.networks import Actor
 from mher_pl.one_step import OneStepModels
-from mher_pl.parts import rebuild
+from mher_pl.parts import class_path, rebuild
 from mher_pl.planner import Planner
 from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.folder import checkpoint_file, local_path
@@ -122,7 +122,7 @@ class Policy:
         everything else by an array.
 
         Raises:
-            UserError: an input is missing or of another size than in training.
+            UserError: an input is missing or of another size than in training, or goals are not as many.
         """
         if isinstance(observation, Mapping):
             return self(observation.get("observation"), observation.get("desired_goal"))
@@ -131,9 +131,19 @@ class Policy:
             raise UserError(
                 f"{missing} is None; allowed: both, or as observation a dict with observation and desired_goal"
             )
-        actions = self.network(
-            self._input("observation", observation, self.observation_size), self._input("goal", goal, self.goal_size)
+        state, wanted = (
+            self._input(name, value, size)
+            for name, value, size in (
+                ("observation", observation, self.observation_size),
+                ("goal", goal, self.goal_size),
+            )
         )
+        if state.shape[:-1] != wanted.shape[:-1]:
+            raise UserError(
+                f"observation has shape {list(state.shape)} and goal {list(wanted.shape)}; allowed: as many goals as "
+                "observations"
+            )
+        actions = self.network(state, wanted)
         return actions.to(observation.device) if isinstance(observation, Tensor) else actions.numpy(force=True)
 
     def _input(self, name: str, value: ArrayLike | Tensor, size: int) -> Tensor:
@@ -179,7 +189,7 @@ def load_policy(path: str | Path, device: str | torch.device = "cpu") -> Policy:
         device: of its networks.
 
     Raises:
-        UserError: there is no such policy, the file is not one of mher_pl's, or its method has no actor.
+        UserError: there is no such policy or device, the file is not one of mher_pl's, or its method has no actor.
     """
     shipped = shipped_policies()
     if str(path).startswith(HUB):
@@ -196,6 +206,11 @@ def load_policy(path: str | Path, device: str | torch.device = "cpu") -> Policy:
         description = {key: agent[key] for key in ("task", "inputs", "hidden_sizes", "planner") if key in agent}
         description["env_kwargs"] = checkpoint["GoalDataModule"]["env_kwargs"]
         prefix = agent["acting"]
+        if agent["acting_class"] not in map(class_path, (Actor, Generators)):
+            raise UserError(
+                f"{file} holds no actor of mher_pl, but as {prefix} a {agent['acting_class']}; allowed: checkpoints of "
+                "methods whose policy is a mher_pl.networks.Actor"
+            )
     try:
         policy = Policy(description)
     except (TypeError, KeyError) as error:
@@ -207,7 +222,10 @@ def load_policy(path: str | Path, device: str | torch.device = "cpu") -> Policy:
         policy.network.load_state_dict({name: weights[other] for name, other in saved.items()})
     except RuntimeError as error:  # weights of another shape
         raise UserError(f"{file} {NO_POLICY}") from error
-    policy.network.to(device).eval().requires_grad_(False)
+    try:
+        policy.network.to(device).eval().requires_grad_(False)
+    except (RuntimeError, AssertionError) as error:  # no such device, in this torch or on this machine
+        raise UserError(f"device is {str(device)!r} ({str(error).splitlines()[0]}); allowed: cpu, or cuda") from error
     return policy
 
 
@@ -245,7 +263,8 @@ def export_policy(policy: Policy, path: str | Path) -> None:
             f"--out that ends in {ALONE}, for mher_pl.load_policy"
         )
     batch = torch.export.Dim("batch")
-    example = torch.zeros(2, policy.observation_size), torch.zeros(2, policy.goal_size)
+    device = policy.network.inputs.normalizer.mean.device
+    example = tuple(torch.zeros(2, size, device=device) for size in (policy.observation_size, policy.goal_size))
     program = torch.export.export(policy.network, example, dynamic_shapes=({0: batch}, {0: batch}))
     torch.export.save(program, path)
 

@@ -10,7 +10,7 @@ from threading import Thread
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Answers the client; `repositories` holds the files of each repository by name."""
+    """Answers the client; `repositories` holds the files of each repository by name, of a revision by name@revision."""
 
     repositories: dict[str, dict[str, bytes]]
 
@@ -41,14 +41,16 @@ class Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path.startswith("/api/"):
             return self.answer(404, b"{}")
-        user, name, _, _, file = self.path.strip("/").split("/", 4)  # user/name/resolve/main/file
-        files = self.repositories.get(f"{user}/{name}")
-        if files is None:
+        user, name, _, revision, file = self.path.strip("/").split("/", 4)  # user/name/resolve/main/file
+        if f"{user}/{name}" not in self.repositories:
             return self.answer(404, b"", {"X-Error-Code": "RepoNotFound"})
+        files = self.repositories.get(f"{user}/{name}" if revision == "main" else f"{user}/{name}@{revision}")
+        if files is None:
+            return self.answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
         if file not in files:
             return self.answer(404, b"", {"X-Error-Code": "EntryNotFound"})
         tag = sha1(files[file]).hexdigest()
-        return self.answer(200, files[file], {"ETag": f'"{tag}"', "X-Repo-Commit": "1" * 40})
+        return self.answer(200, files[file], {"ETag": f'"{tag}"', "X-Repo-Commit": sha1(revision.encode()).hexdigest()})
 
     do_HEAD = do_GET
 

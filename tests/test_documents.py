@@ -12,6 +12,7 @@ import yaml
 
 import mher_pl
 from mher_pl.__main__ import main
+from mher_pl.compare import sweep, tune
 from mher_pl.compare.sweep_file import read_sweep
 from mher_pl.run.cli import MherCLI, expand_run, resolve_configs
 from mher_pl.run.listing import PARTS, parts_of
@@ -156,7 +157,10 @@ def test_every_command_is_one(text: str, here: Path, parse, capsys):
         # What `load` has not; the checkpoint of a run is there already.
         parse([word for word in arguments if word not in ("--help", "last") and not word.startswith("--ckpt_path")])
     elif command in ("sweep", "tune"):
-        read_sweep(find_config("SWEEP", arguments[0], "sweeps"))
+        options = {"sweep": sweep, "tune": tune}[command].make_parser().parse_args(arguments)
+        read = read_sweep(find_config("SWEEP", options.sweep, "sweeps"))
+        assert (read.search is not None) == (command == "tune")
+        assert read.panels or command == "tune" or not (options.kept or options.draw)
     else:  # its arguments are taken, and a run that is not there is not
         arguments = ["nowhere" if word.startswith("runs") else word for word in arguments]
         assert main([command, *arguments]) == ("nowhere" in arguments), capsys.readouterr().err

@@ -98,3 +98,4 @@ def test_the_suite_runs_the_clone_itself():
 def test_the_version_is_that_of_the_installed_package():
     assert importlib.metadata.version("mher_pl") == mher_pl.__version__
     assert re.fullmatch(r"\d+\.\d+\.\d+", mher_pl.__version__)
+    assert f"\nversion: {mher_pl.__version__}\n" in (ROOT / "CITATION.cff").read_text()

@@ -83,10 +83,17 @@ def test_wrong_inputs_are_named(run, observations):
     policy = mher_pl.load_policy(run)
     with pytest.raises(UserError, match=r"observation has shape \[3\]; allowed for mher_pl/Reacher-v1: \[..., 11\]"):
         policy(np.zeros(3), np.zeros(2))
+    with pytest.raises(UserError, match=r"observation has shape \[4, 11\] and goal \[2\]; allowed: as many goals as"):
+        policy(np.zeros((4, 11)), np.zeros(2))
     with pytest.raises(UserError, match="goal is None"):
         policy(observations["observation"])
     with pytest.raises(UserError, match="observation is None"):
         policy({"desired_goal": np.zeros(2)})
+
+
+def test_a_device_that_is_not_there_is_named(run):
+    with pytest.raises(UserError, match=r"device is 'gpu' \(.+\); allowed: cpu, or cuda"):
+        mher_pl.load_policy(run, device="gpu")
 
 
 def test_an_evaluation_of_no_episodes_is_refused(run):
@@ -103,9 +110,13 @@ def test_paths_without_a_policy_are_named(tmp_path, run):
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     weights = checkpoint["state_dict"]
     checkpoint["state_dict"] = {name: weights[name] for name in weights if not name.startswith("actor")}
-    write_checkpoint(checkpoint, tmp_path / "planner.ckpt")
-    with pytest.raises(UserError, match="holds no actor"):
-        mher_pl.load_policy(tmp_path / "planner.ckpt")
+    write_checkpoint(checkpoint, tmp_path / "none.ckpt")
+    with pytest.raises(UserError, match="holds no actor; allowed"):
+        mher_pl.load_policy(tmp_path / "none.ckpt")
+    checkpoint["agent"]["acting_class"] = "my_agent.Swish"  # whose layers may have the same names
+    write_checkpoint(checkpoint | {"state_dict": weights}, tmp_path / "own.ckpt")
+    with pytest.raises(UserError, match=r"holds no actor of mher_pl, but as actor\w* a my_agent\.Swish; allowed"):
+        mher_pl.load_policy(tmp_path / "own.ckpt")
 
 
 def test_a_big_replay_takes_no_memory(tmp_path, run):

@@ -105,8 +105,8 @@ def draw(sweep: Sweep, name: str, kept: Curves, table: Path | None) -> None:
     print(f"drawn: {path}" + (f", without {missing} cells that have not run" if missing else ""))
 
 
-def main(argv: list[str]) -> int:
-    """Run the command."""
+def make_parser() -> OneLineParser:
+    """Return the parser of the command's arguments."""
     parser = OneLineParser(
         prog="python -m mher_pl sweep",
         description="Run tasks x algorithms x seeds, each cell a fit in its own process; draw its panels, if any.",
@@ -122,7 +122,12 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--dry-run", action="store_true", help="print the command lines and run nothing")
     parser.add_argument("--draw", action="store_true", help="draw what is finished and run nothing")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Run the command."""
+    arguments = make_parser().parse_args(argv)
 
     path = find_config("SWEEP", arguments.sweep, "sweeps")
     sweep = read_sweep(path)

@@ -144,8 +144,8 @@ def _shown(trial: "Trial | FrozenTrial") -> str:
     return " ".join(f"--{key}={as_text(value)}" for key, value in trial.params.items())
 
 
-def main(argv: list[str]) -> int:
-    """Run the command."""
+def make_parser() -> OneLineParser:
+    """Return the parser of the command's arguments."""
     parser = OneLineParser(
         prog="python -m mher_pl tune",
         description="Search settings for the largest area under the curve of success rates, median over seeds.",
@@ -157,7 +157,12 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--engine", choices=sorted(ENGINES), default="local", help="local processes, Ray tasks or SLURM jobs"
     )
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Run the command."""
+    arguments = make_parser().parse_args(argv)
 
     path = find_config("SWEEP", arguments.sweep, "sweeps")
     sweep = read_sweep(path)

@@ -1,7 +1,9 @@
 """The `push-to-hub` command: a policy in a repository of the Hugging Face Hub, with a card that says what it does."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -9,7 +11,7 @@ from mher_pl.errors import OneLineParser, UserError, require_int
 from mher_pl.evaluate import wilson_interval
 from mher_pl.policy import Policy, load_policy, save_policy
 from mher_pl.storage.configs import read_config
-from mher_pl.storage.folder import checkpoint_file, config_of
+from mher_pl.storage.folder import LAST, checkpoint_file, config_of
 from mher_pl.storage.hub import HUB, POLICY, make_repository, upload
 
 CARD = """\
@@ -29,7 +31,8 @@ action = policy(observation)
 """
 COMMAND = """\
 
-It was trained by the following command, whose config is [the run's own](config.yaml):
+It was trained by the following command, whose config is [the run's own](config.yaml), unless it began with the
+checkpoint of another run, which a config does not name:
 
 ```bash
 python -m mher_pl fit --config config.yaml
@@ -46,8 +49,9 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     require_int("--episodes", options.episodes, 1)
     policy, config = load_policy(options.run), run_config(options.run)
+    settings = {} if config is None else read_config("RUN", config)
     address = make_repository(options.repo)  # what cannot be is told before the evaluation, which takes long
-    card = model_card(policy, config, options.repo, options.episodes)
+    card = model_card(policy, settings, options.repo, options.episodes)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / POLICY
         save_policy(policy, file)
@@ -62,16 +66,16 @@ def main(argv: list[str]) -> int:
 def run_config(run: str) -> Path | None:
     """Return the config of the run that a policy is of; None where it lies in no run's folder."""
     try:
-        return config_of(checkpoint_file(run))
+        checkpoint = checkpoint_file(run)
+        return config_of(checkpoint) if checkpoint.resolve().parent.name == LAST.parent.name else None
     except UserError:
         return None
 
 
-def model_card(policy: Policy, config: Path | None, repo: str, episodes: int) -> str:
+def model_card(policy: Policy, settings: Mapping[str, Any], repo: str, episodes: int) -> str:
     """Return the page of the repository: how well the policy does, how to load it, and how it was trained."""
     successes = int(policy.evaluate(episodes).success.sum())
     low, high = wilson_interval(successes, episodes)
-    settings = {} if config is None else read_config("RUN", config)
     algorithm = str(settings.get("algorithm", "A policy"))
     result = {
         "task": {"type": "reinforcement-learning"},
@@ -94,4 +98,4 @@ def model_card(policy: Policy, config: Path | None, repo: str, episodes: int) ->
         high=high,
         uri=HUB + repo,
     )
-    return f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n\n{text}{'' if config is None else COMMAND}"
+    return f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n\n{text}{COMMAND if settings else ''}"

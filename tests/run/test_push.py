@@ -14,6 +14,8 @@ from trained_runs import fit, run_folder
 import mher_pl
 from mher_pl.__main__ import main
 from mher_pl.errors import UserError
+from mher_pl.evaluate import wilson_interval
+from mher_pl.policy import SHIPPED
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,9 @@ def test_a_policy_that_was_pushed_is_loaded_as_it_was(run, hub, capsys):
     observations = np.random.default_rng(0).normal(size=(2, 7, 2))
     assert np.array_equal(here(*observations), there(*observations))
     assert (there.env, there.env_kwargs) == ("mher_pl/Point2DLarge-v1", {"boundary_dist": 5.0})
+    hub["me/reach@v1"] = {"policy.safetensors": (SHIPPED / "point2d" / "mher.safetensors").read_bytes()}
+    of_package = mher_pl.load_policy("point2d")(*observations)
+    assert np.array_equal(mher_pl.load_policy("hf://me/reach@v1")(*observations), of_package)
     hub["me/reach"]["other.safetensors"] = hub["me/reach"].pop("policy.safetensors")
     assert np.array_equal(here(*observations), mher_pl.load_policy("hf://me/reach/other.safetensors")(*observations))
 
@@ -59,7 +64,8 @@ def test_the_card_says_task_success_and_command(run, hub):
     assert (model["name"], result["dataset"]["name"]) == ("mher", "mher_pl/Point2DLarge-v1")
     assert result["metrics"][0]["value"] == rate
     assert "In 5 new episodes of `mher_pl/Point2DLarge-v1` with {'boundary_dist': 5.0}" in text
-    assert f"in {rate:.3f} of them" in text
+    low, high = wilson_interval(round(5 * rate), 5)
+    assert f"in {rate:.3f} of them (95 % interval {low:.3f} to {high:.3f})" in " ".join(text.split())
     assert 'load_policy("hf://me/reach")' in text
     assert "python -m mher_pl fit --config config.yaml" in text
     assert hub["me/reach"]["config.yaml"] == (run / "config.yaml").read_bytes()
@@ -73,9 +79,17 @@ def test_a_policy_in_no_runs_folder_has_a_card_without_a_command(run, hub, tmp_p
     assert "fit" not in hub["me/reach"]["README.md"].decode()
 
 
+def test_a_config_that_is_no_runs_own_is_not_published(run, hub, tmp_path):
+    file = tmp_path / "out" / "a.safetensors"
+    assert main(["export", str(run), "--out", str(file)]) == 0
+    (tmp_path / "config.yaml").write_text("password: of somebody\n")
+    assert main(["push-to-hub", str(file), "me/reach", "--episodes", "5"]) == 0
+    assert "config.yaml" not in hub["me/reach"]
+
+
 def test_what_is_not_on_the_hub_is_named_in_a_line(hub):
     hub["me/empty"] = {}
-    for uri in ("hf://me", "hf://me/nothing", "hf://me/empty", "hf://me/empty/a.safetensors"):
+    for uri in ("hf://me", "hf://me/nothing", "hf://me/empty", "hf://me/empty/a.safetensors", "hf://me/empty@v2"):
         with pytest.raises(UserError, match=rf"path is '{uri}' \(.+\); allowed: hf://user/repo"):
             mher_pl.load_policy(uri)
 
