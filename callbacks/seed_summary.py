@@ -26,10 +26,10 @@ POLL_S = 0.5
 class SeedSummary(Callback):
     """Log the median and quartiles over seeds of each epoch's success rate, in the run of the first seed.
 
-    Every seed writes its success rates to a file of its own; the first one reads them after each of its epochs and
-    logs `seeds/success_median`, `seeds/success_q25`, `seeds/success_q75` and `seeds/count` for every epoch that all
-    living seeds have reached. Nobody waits during training. A seed that fails is named at once and left out from there
-    on. After its own training the first seed waits for the rest.
+    Every seed writes its success rates to a file of its own; the first one reads them after each of its epochs and logs
+    `seeds/success_median`, `seeds/success_q25`, `seeds/success_q75` and `seeds/count` for every epoch that all seeds
+    which still train have reached, of those that reached it. Nobody waits during training. A seed that fails is named
+    at once and left out from there on. After its own training the first seed waits for the rest.
 
     Args:
         run: the folder of this seed's run, with its file in it; of a trial, which has none, None.
@@ -68,7 +68,9 @@ class SeedSummary(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tell this seed's success rate, and log what all have reached."""
         success = trainer.callback_metrics.get("eval/success_rate")
-        if success is not None:
+        if success is None:
+            self.board.live()
+        else:
             self.board.report(trainer.current_epoch, data_of(trainer).env_steps, float(success))
         if self.rank == 0:
             self._log(trainer)
@@ -137,6 +139,8 @@ class SeedSummary(Callback):
                 continue
             if record.state == FAILED:
                 self._drop(rank, record.reason)
+            elif code == 0:  # it told so before it could be heard: a resumed run that was complete already
+                record.state = FINISHED
             elif code is not None:
                 self._drop(rank, f"exit code {code}")
             elif self._ended and rank not in exit_codes and self._silence(rank, record) > self.patience_s:
@@ -159,7 +163,8 @@ class SeedSummary(Callback):
         records = self._read(trainer)
         while further := [epoch for record in records.values() for epoch in record.rates if epoch > self.logged]:
             epoch = min(further)
-            if any(epoch not in r.rates for rank, r in records.items() if rank not in self._failures):
+            running = [r for rank, r in records.items() if r.state == RUNNING and rank not in self._failures]
+            if any(epoch not in record.rates for record in running):
                 break
             reached = [record.rates[epoch] for record in records.values() if epoch in record.rates]
             q25, median, q75 = np.quantile([rate for _, rate in reached], [0.25, 0.5, 0.75])

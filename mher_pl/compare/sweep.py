@@ -43,9 +43,9 @@ def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> in
     def run(cell: Cell) -> None:
         nonlocal finished
         start = time.monotonic()
-        with events:
-            print_event("continue" if cell.has_checkpoint() else "start", cell)
         try:
+            with events:
+                print_event("continue" if cell.has_checkpoint() else "start", cell)
             success_rate = run_cell(cell, engine, jobs == 1, stop).curve[-1].success_rate
         except Stopped:
             return

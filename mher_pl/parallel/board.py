@@ -34,12 +34,13 @@ class SeedBoard:
         first: the seed of rank 0.
         seeds: how many.
         launch: tells this start of the program from earlier ones; the same for all its processes. Where a launcher
-            gives every start the same name, what lies there at this process's own `start` counts as an earlier one's.
+            gives every start the same name, what lies there as this process makes its board counts as an earlier's.
     """
 
     def __init__(self, run: Path, first: int, seeds: int, launch: str) -> None:
         self.file, self.first, self.seeds, self.launch = run / FILE, first, seeds, launch
-        self._earlier: dict[Path, Stamp | None] = {}  # stamps at this process's own start
+        others = [path for rank in range(seeds) for path in self._files(rank) if path != self.file]
+        self._earlier = {path: _stamp(path) for path in others}
 
     def start(self, epoch: int | None) -> None:
         """Begin the own file; a resumed run keeps the epochs before `epoch`, one that is refused all."""
@@ -49,12 +50,14 @@ class SeedBoard:
         staged = self.file.with_suffix(".part")
         staged.write_text("".join(json.dumps(line) + "\n" for line in [{"launch": self.launch}, *kept]))
         os.replace(staged, self.file)
-        others = [path for rank in range(self.seeds) for path in self._files(rank) if path != self.file]
-        self._earlier = {path: _stamp(path) for path in others}
 
     def report(self, epoch: int, env_steps: int, success_rate: float) -> None:
         """Tell an epoch's success rate."""
         self._append({"epoch": epoch, "env_steps": env_steps, "success_rate": success_rate})
+
+    def live(self) -> None:
+        """Tell no more than that this seed is still there."""
+        os.utime(self.file)
 
     def end(self, state: str, reason: str = "") -> None:
         """Tell how this seed ended."""

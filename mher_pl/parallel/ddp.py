@@ -65,7 +65,7 @@ class WorkerStrategy(DDPStrategy):
         """Leave the module unwrapped."""
 
     def on_exception(self, exception: BaseException) -> None:
-        """Stop the other workers, which would wait for this one; after an orderly interruption they stop themselves."""
+        """Stop the other workers, which would wait for this one; after a signal in good order, if they have not."""
         super().on_exception(exception)
-        if not isinstance(exception, Interrupted) and self.launcher is not None:
-            self.launcher.kill(signal.SIGKILL)
+        if self.launcher is not None:
+            self.launcher.kill(signal.SIGTERM if isinstance(exception, Interrupted) else signal.SIGKILL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from lightning.pytorch.strategies.launchers.subprocess_script import _Subprocess
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
+from mher_pl.errors import Interrupted
 from mher_pl.parallel.cluster import require_processes
 
 
@@ -87,6 +89,12 @@ class SeedParallelStrategy(ParallelStrategy):
     def world_size(self) -> int:
         """1: each run is on its own."""
         return 1
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Pass a signal on that came before training: the other seeds end with this one."""
+        super().on_exception(exception)
+        if isinstance(exception, Interrupted) and self.launcher is not None:
+            self.launcher.kill(signal.SIGTERM)
 
     def model_to_device(self) -> None:
         """Move the module to the device of this seed."""

@@ -65,7 +65,11 @@ class Output:
             UserError: another process trains the run, or it was trained since the start read its last checkpoint.
         """
         if not self.writes:
-            yield
+            try:
+                yield
+            except EnvironmentFailed:
+                traceback.print_exc()  # another process has the folder
+                raise
             return
         with sole_writer(self.folder):
             if last_written(self.folder) != self.written:  # table and events would go on from the old one

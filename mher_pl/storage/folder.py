@@ -12,7 +12,7 @@ from mher_pl.errors import UserError, require, shown
 from mher_pl.storage.configs import read_config
 from mher_pl.storage.settings import flatten
 
-CONFIG = "config.yaml"
+CONFIG, LOCK = "config.yaml", ".lock"
 LAST, BEST = Path("checkpoints") / "last.ckpt", Path("checkpoints") / "best.ckpt"
 
 
@@ -96,7 +96,10 @@ def sole_writer(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another process trains the run.
     """
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR)  # of folders NFS keeps no locks between machines
+    except OSError:
+        descriptor = os.open(folder, os.O_RDONLY)  # a folder that may not be written: what would write says so
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

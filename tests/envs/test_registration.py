@@ -181,7 +181,7 @@ def test_success_of_a_task_that_tells_none_is_read_off_its_reward_also_from_batc
 
 def test_processes_step_the_same_episodes():
     one, other = (mher_pl.make_vec("goal_tasks:Plain-v0", num_envs=2, processes=flag) for flag in (False, True))
-    assert type(other).__name__ == "AsyncVectorEnv"
+    assert type(other).__name__ == "ProcessEnvs"
     for envs in (one, other):
         envs.reset(seed=[3, 4])
     actions = np.float32([[0.5, 0.5], [-0.5, 0.5]])

@@ -63,7 +63,7 @@ def test_a_run_that_another_process_trains_is_refused(build):
             first.trainer.fit(first.model, first.datamodule)
         first.trainer.output.remove()
         assert folder.is_dir(), "the other one's"
-    assert list(folder.iterdir()) == []
+    assert list(folder.iterdir()) == [folder / ".lock"]
     first.trainer.fit(first.model, first.datamodule)
     assert (folder / "config.yaml").is_file()
 

@@ -71,7 +71,7 @@ def test_with_a_logger_of_the_users_own_the_run_keeps_its_folder(command, tmp_pa
     code, out, _ = command("fit", *logger)
     run = tmp_path / "Point2DLarge-v1" / "mher" / "seed_0"
     assert (code, out.strip()) == (0, "")
-    assert sorted(path.name for path in run.iterdir()) == ["checkpoints", "config.yaml", "metrics.csv"]
+    assert sorted(path.name for path in run.iterdir()) == [".lock", "checkpoints", "config.yaml", "metrics.csv"]
     assert "eval/success_rate" in next((tmp_path / "logs").rglob("metrics.csv")).read_text()
     assert not list((tmp_path / "logs").rglob("*.ckpt"))
 

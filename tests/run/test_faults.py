@@ -16,7 +16,7 @@ from lightning import Callback
 from mher_pl.__main__ import main
 from mher_pl.errors import end_signals
 from mher_pl.run import failures
-from tests.trained_runs import arguments, fit, run_folder, state
+from tests.trained_runs import arguments, fit, run_folder, run_process, scalars, state
 
 DISK_KB = 15000  # for one checkpoint of the small run, the one that is written beside it, and what is logged
 
@@ -166,6 +166,17 @@ def test_a_seed_killed_before_it_had_a_folder_begins_with_last(tmp_path):
     assert fit(tmp_path, epochs=1) == 0
     assert fit(tmp_path, "--seed_everything=1", "--ckpt_path=last", epochs=1) == 0
     assert state(run_folder(tmp_path, seed=1))["/epoch"] == 0
+
+
+@pytest.mark.slow
+def test_a_seed_that_was_not_there_yet_begins_beside_one_that_is_complete(tmp_path):
+    assert fit(tmp_path, "--seed_everything=1", epochs=2) == 0
+    side_by_side = ["--trainer.strategy=seed_parallel", "--trainer.devices=2", "--ckpt_path=last"]
+    out, _ = run_process(tmp_path, *side_by_side, epochs=2)
+    assert [state(run_folder(tmp_path, seed=seed))["/epoch"] for seed in (0, 1)] == [1, 1]
+    assert "failed" not in out
+    counts = [value for (tag, _), value in scalars(run_folder(tmp_path)).items() if tag == "seeds/count"]
+    assert counts == [2.0, 2.0]
 
 
 def test_a_signal_before_training_leaves_no_traceback(tmp_path, capsys, monkeypatch):
