@@ -54,14 +54,23 @@ def test_a_start_that_is_refused_keeps_what_was_told_before(tmp_path):
 
 
 def test_the_board_takes_nothing_from_an_earlier_launch_of_the_same_name(tmp_path):
-    (_, earlier), (board, _) = (boards(tmp_path, "seed_0", "seed_1") for _ in range(2))
+    _, earlier = boards(tmp_path, "seed_0", "seed_1")
     earlier.start(epoch=0)
     earlier.end(FAILED, "in the earlier launch")
+    board, _ = boards(tmp_path, "seed_0", "seed_1")
     board.start(epoch=0)
     assert board.read(1).state == RUNNING
     earlier.start(epoch=0)
     earlier.report(0, 300, 0.5)
     assert board.read(1).rates == {0: (300, 0.5)}
+
+
+def test_a_seed_that_has_nothing_to_tell_still_gives_a_sign_of_life(tmp_path):
+    one, other = boards(tmp_path, "seed_0", "seed_1")
+    other.start(epoch=0)
+    before = one.read(1).stamp
+    other.live()
+    assert one.read(1).stamp != before
 
 
 def test_a_clock_that_jumps_back_silences_no_seed(tmp_path):

@@ -255,7 +255,7 @@ class TestWhereRight:
         assert [len(state) for state, _ in agent.dynamics.calls if len(state)] == [200], "the question alone"
 
     def test_needs_a_model_whatever_the_other_does(self):
-        with pytest.raises(UserError, match=r"model\.dynamics is null.* for WhereRight"):
+        with pytest.raises(UserError, match=r"model\.dynamics is null.*which WhereRight asks"):
             make_agent(relabel=WhereRight(Future(0.8), 0.01), dynamics=None)
 
 
