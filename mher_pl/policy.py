@@ -131,13 +131,8 @@ class Policy:
             raise UserError(
                 f"{missing} is None; allowed: both, or as observation a dict with observation and desired_goal"
             )
-        state, wanted = (
-            self._input(name, value, size)
-            for name, value, size in (
-                ("observation", observation, self.observation_size),
-                ("goal", goal, self.goal_size),
-            )
-        )
+        state = self._input("observation", observation, self.observation_size)
+        wanted = self._input("goal", goal, self.goal_size)
         if state.shape[:-1] != wanted.shape[:-1]:
             raise UserError(
                 f"observation has shape {list(state.shape)} and goal {list(wanted.shape)}; allowed: as many goals as "
