@@ -217,6 +217,21 @@ def test_what_is_learned_of_manipulation_is_that_of_the_runs(method, header):
         assert cells == [rates[step] for step in steps], name
 
 
+def test_what_is_learned_of_slide_is_that_of_the_runs():
+    kept = read_kept(RESULTS / "manipulation" / "curves.csv")
+    sweep = read_sweep(ROOT / "configs" / "sweeps" / "slide.yaml")
+    (panel,) = sweep.panels.values()
+    (_, _, *steps, _), *table = rows("docs/manipulation.md", "| curve | seed |")
+    found = []
+    for label, method in panel.curves.items():
+        for seed in sweep.seeds:
+            if curve := kept.get("/".join(sweep.folder(panel.task, method, seed).parts[-3:])):
+                rates = {f"{point.env_steps:,}": point.success_rate for point in curve}
+                mean = statistics.mean(rates.values())
+                found.append([label, str(seed), *(f"{rates[step]:.2f}" for step in steps), f"{mean:.2f}"])
+    assert table == found
+
+
 def test_what_mher_relay_learns_on_another_arm_is_that_of_the_runs():
     kept = read_kept(RESULTS / "panda_push" / "curves.csv")
     (_, *epochs), (_, *steps), *table = rows("docs/manipulation.md", "| epoch | 1")
