@@ -3,12 +3,13 @@
     python benchmarks/policies.py                        # all of it
     python benchmarks/policies.py fetch fetch/mher_plus  # these, beside the others' results
 
-Trains what is not trained yet, one run at a time on one thread, each with its task's own config and seed, and MHER+ for
-as many steps as below. Of MHER and MHER+ the best checkpoint becomes a file in `mher_pl/policies`. Writes
+Trains what is not trained yet, one run at a time on one thread, each with its task's own config and seed, and for as
+many epochs as below. The best checkpoint of all but HER's becomes a file in `mher_pl/policies`. Writes
 `benchmarks/results/policies.md` and `.json`.
 """
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -31,10 +32,17 @@ ROOT = Path(__file__).resolve().parent.parent
 RUNS, RESULTS = Path("runs") / "policies", ROOT / "benchmarks" / "results" / "policies.json"
 EPISODES = 500
 TASKS = "point2d", "four_room", "fetch", "sawyer", "reacher"
-TAKEN_ALONG = "mher", "mher_plus"  # methods whose policies the package has
-METHODS = *TAKEN_ALONG, "her"
-PLUS_STEPS = {"point2d": 1500, "four_room": 6000, "fetch": 2000, "sawyer": 2000, "reacher": 6000}
-PLUS_WARMUP = 200  # steps before the first epoch, each of which has 100
+METHODS = "mher", "mher_plus", "her"  # of each of these tasks
+MANIPULATION = ("push", "mher_relay"), ("pick_and_place", "mher_grasp")
+EPOCHS = {  # others train for as many as their task's config says
+    ("point2d", "mher_plus"): 13,
+    ("four_room", "mher_plus"): 58,
+    ("fetch", "mher_plus"): 18,
+    ("sawyer", "mher_plus"): 18,
+    ("reacher", "mher_plus"): 58,
+    ("push", "mher_relay"): 25,
+    ("pick_and_place", "mher_grasp"): 30,
+}
 
 
 def arguments(task: str, method: str) -> list[str]:
@@ -42,8 +50,8 @@ def arguments(task: str, method: str) -> list[str]:
     words = ["fit", "--config", task]
     if method != "mher":
         words += ["--config", method]
-    if method == "mher_plus":
-        words += ["--trainer.max_epochs", str((PLUS_STEPS[task] - PLUS_WARMUP) // 100)]
+    if (task, method) in EPOCHS:
+        words += ["--trainer.max_epochs", str(EPOCHS[task, method])]
     return words
 
 
@@ -89,7 +97,8 @@ def take_along(task: str, method: str) -> dict[str, Any]:
 
 def main() -> None:
     """Train, write the files and report."""
-    names = {task if method == "mher" else f"{task}/{method}": (task, method) for task in TASKS for method in METHODS}
+    runs = [*itertools.product(TASKS, METHODS), *MANIPULATION]
+    names = {task if method == "mher" else f"{task}/{method}": (task, method) for task, method in runs}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "names", nargs="*", choices=[*names, []], metavar="NAME", help="TASK or TASK/METHOD; by default all"
@@ -100,12 +109,12 @@ def main() -> None:
     for name in wanted:
         task, method = names[name]
         seconds.setdefault(task, {})[method] = round(train(task, method))
-        if method in TAKEN_ALONG:
+        if method != "her":
             policies[f"`{name}`"] = take_along(task, method)
     report = Report(RESULTS, episodes=EPISODES, policies=in_order(policies, [f"`{name}`" for name in names]))
     report.table("Policies of the package, seed 0", "`load_policy`", report.values["policies"])
-    report.values["cpu_seconds"] = in_order(seconds, TASKS)
-    rows = {task: {method: own.get(method) for method in METHODS} for task, own in report.values["cpu_seconds"].items()}
+    report.values["cpu_seconds"] = in_order(seconds, dict(runs))
+    rows = {task: {method: own.get(method) for method in METHODS} for task, own in in_order(seconds, TASKS).items()}
     report.table("Processor time of a whole run, seconds", "task", rows)
     report.write()
 
