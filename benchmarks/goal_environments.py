@@ -118,27 +118,53 @@ def in_process(names: list[str]) -> list[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Return the rows as Markdown: what trains by its id, then what is refused by its reason."""
-    lines = [
-        "| id | steps | observation, action, goal | phi(s) | rewards | ended early here? | steps a second |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    """Return the rows as Markdown: what trains, alike ids in one row, then what is refused by its reason."""
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     refused: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         if "refused" in row:
             reason = re.sub(r"data\.env is '[^']*'", "data.env", row["refused"]).replace(row["id"], "ID")
             refused[re.sub(r"-?\d+(\.\d+)?(e[-+]?\d+)?", "N", reason)].append(row["id"])
             continue
-        phi = row["phi"] if isinstance(row["phi"], str) else ", ".join(map(str, row["phi"]))
         sizes = f"{row['observation']}, {row['action']}, {row['goal']}"
         away, at_goal = row["rewards"]
-        cells = row["id"], row["horizon"], sizes, phi, f"{away:g}, {at_goal:g}", "yes" if row["ends"] else "no"
-        lines.append(f"| {' | '.join(map(str, cells))} | {row['steps_per_s']:,} |")
+        ends = "yes" if row["ends"] else "no"
+        alike[str(row["horizon"]), sizes, entries(row["phi"]), f"{away:g}, {at_goal:g}", ends].append(row)
+    lines = [
+        "| ids | steps | observation, action, goal | phi(s) | rewards | ended early here? | steps a second |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for cells, group in alike.items():
+        speeds = sorted(row["steps_per_s"] for row in group)
+        speed = f"{speeds[0]:,}" if len(group) == 1 else f"{speeds[0]:,} to {speeds[-1]:,}"
+        lines.append(f"| {versions([row['id'] for row in group])} | {' | '.join(cells)} | {speed} |")
     lines += ["", "Refused, each in one line before training:", "", "| ids | why (numbers as N) |", "|---|---|"]
     for reason, names in sorted(refused.items(), key=lambda item: -len(item[1])):
         shown = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
         lines.append(f"| {shown} | {reason.replace('|', '/')} |")
     return "\n".join(lines)
+
+
+def entries(phi: str | list[int]) -> str:
+    """Return what phi is, or its entries, those that follow each other as a range."""
+    if isinstance(phi, str):
+        return phi
+    runs: list[list[int]] = []
+    for entry in phi:
+        if runs and entry == runs[-1][-1] + 1:
+            runs[-1].append(entry)
+        else:
+            runs.append([entry])
+    return ", ".join(", ".join(map(str, run)) if len(run) < 3 else f"{run[0]} to {run[-1]}" for run in runs)
+
+
+def versions(names: list[str]) -> str:
+    """Return ids such as A-v3, A-v4 and B-v3 as `A-v3, -v4; B-v3`."""
+    found = defaultdict(list)
+    for name in names:
+        base, version = name.rsplit("-", 1)
+        found[base].append(version)
+    return "; ".join(f"{base}-{', -'.join(all_of_it)}" for base, all_of_it in found.items())
 
 
 def main() -> None:
