@@ -222,11 +222,22 @@ def rows() -> list[tuple[str, str, str, str]]:
     return found
 
 
-def table() -> str:
+def summary(found: list[tuple[str, str, str, str]]) -> str:
+    """Return how many claims hold on all their tasks, in part, on none, and which are open."""
+    verdicts: dict[str, set[str]] = defaultdict(set)
+    for text, _, _, verdict in found:
+        verdicts[text].add(verdict)
+    kinds = {"held": "hold on all their tasks", "not held": "on none", "open": "are open"}
+    words = [kinds.get("".join(verdict), "in part") if len(verdict) == 1 else "in part" for verdict in verdicts.values()]
+    order = kinds["held"], "in part", kinds["not held"], kinds["open"]
+    return f"Of {len(verdicts)} claims {', '.join(f'{words.count(word)} {word}' for word in order if word in words)}.\n"
+
+
+def table(found: list[tuple[str, str, str, str]]) -> str:
     """Return the table, a claim's text at its first task alone."""
     lines = ["| claim (section) | task | measured | verdict |", "|---|---|---|---|"]
     last = ""
-    for text, task, measured, verdict in rows():
+    for text, task, measured, verdict in found:
         lines.append(f"| {'' if text == last else text} | {task} | {measured} | {verdict} |")
         last = text
     return "\n".join(lines) + "\n"
@@ -235,5 +246,7 @@ def table() -> str:
 if __name__ == "__main__":
     page = ROOT / "docs" / "claims.md"
     before, rest = page.read_text().split(BEGIN)
-    page.write_text(before + BEGIN + table() + END + rest.split(END)[1])
-    print(table())
+    found = rows()
+    text = f"{summary(found)}\n{table(found)}"
+    page.write_text(before + BEGIN + text + END + rest.split(END)[1])
+    print(text)

@@ -46,7 +46,14 @@ def test_what_has_fewer_than_three_seeds_is_not_measured():
 
 def test_the_claims_are_those_of_the_curves():
     page = (ROOT / "docs" / "claims.md").read_text()
-    assert page.split(claims.BEGIN)[1].split(claims.END)[0] == claims.table()
+    found = claims.rows()
+    assert page.split(claims.BEGIN)[1].split(claims.END)[0] == f"{claims.summary(found)}\n{claims.table(found)}"
+
+
+def test_the_summary_counts_a_claim_by_all_its_tasks():
+    verdicts = [("a", "held"), ("a", "held"), ("b", "held"), ("b", "open"), ("c", "open"), ("d", "1 held; 1 not held")]
+    found = [(text, "", "", verdict) for text, verdict in verdicts]
+    assert claims.summary(found) == "Of 4 claims 1 hold on all their tasks, 2 in part, 1 are open.\n"
 
 
 def test_every_method_of_a_claim_is_in_a_figure():
