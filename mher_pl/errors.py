@@ -1,7 +1,10 @@
 """Errors that end a run with one line instead of a traceback."""
 
 import argparse
+import os
 import signal
+import sysconfig
+import traceback
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
@@ -9,6 +12,7 @@ LARGEST = 1e9  # of a setting: what is beyond squares to infinity in 32-bit numb
 LARGEST_INT = 2**31 - 1
 LONGEST_MESSAGE = 300
 LONGEST_VALUE = 60  # of a setting in a message
+LIBRARIES = os.path.dirname(__file__), *(sysconfig.get_path(name) for name in ("stdlib", "platlib"))  # others' code
 
 
 class UserError(Exception):
@@ -28,8 +32,7 @@ class EnvironmentFailed(RuntimeError):
     """
 
     def __init__(self, place: str, error: Exception) -> None:
-        text = " ".join(str(error).split())[:150]
-        super().__init__(f"the environment failed in {place} ({type(error).__name__}: {text})")
+        super().__init__(f"the environment failed in {place} ({reason(error)})")
         self.advice = ""  # how to go on
 
     def __str__(self) -> str:
@@ -61,6 +64,14 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where to read what is allowed."""
         self.exit(2, f"error: {' '.join(message.split())}; allowed: see {self.prog} --help\n")
+
+
+def reason(error: BaseException) -> str:
+    """Return what an error of somebody else's code says, and in which line of a file of theirs it was, if in any."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith((*LIBRARIES, "<"))]
+    where = f", {os.path.basename(own[-1].filename)}:{own[-1].lineno}" if own else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:150]}{where}"
 
 
 def one_line(message: object) -> str:

@@ -87,8 +87,8 @@ class RelativeGoals(Inputs):
         task.require_phi("model.inputs RelativeGoals")
         if task.goal_indices is None:
             raise UserError(
-                f"model.inputs is RelativeGoals, but the achieved goal of {task.env} is no part of its observation; "
-                "allowed: mher_pl.inputs.Inputs"
+                f"model.inputs is RelativeGoals, but the achieved goal of {task.env} was no part of its observation, "
+                "or did not move, on the steps tried; allowed: mher_pl.inputs.Inputs, or data.goal_indices"
             )
 
     def joined_size(self, task: Shape) -> int:

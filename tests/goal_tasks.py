@@ -348,6 +348,57 @@ class Double(Slide):
         return float(reached) - 1.0, False, reached
 
 
+class Careless(Slide):
+    """Does with actions and infos what Gymnasium leaves open.
+
+    Args:
+        habit: to write into the `action`; to return the same `info` after every step; a success that is an `array`; an
+            info that is `uneven`, with more entries in some steps than in others.
+    """
+
+    def __init__(self, habit: str) -> None:
+        super().__init__()
+        self.habit, self.info = habit, {}
+
+    def step(self, action):
+        if self.habit == "action":
+            action *= 0.5
+        seen, reward, terminated, truncated, info = super().step(action)
+        if self.habit == "info":
+            info = self.info
+        elif self.habit == "array":
+            info["is_success"] = np.array([info["is_success"]])
+        elif self.habit == "uneven":
+            info["contacts"] = np.arange(self.np_random.integers(1, 5))
+        return seen, reward, terminated, truncated, info
+
+
+class Cells(Slide):
+    """Goals are whole numbers, what is achieved lies between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observation_space.spaces["desired_goal"] = spaces.Box(-1, 1, (2,), np.int64)
+
+    def begin(self):
+        super().begin()
+        self.goal = self.np_random.integers(-1, 2, 2)
+
+
+class Frees(Slide):
+    """Rewards by what closing it frees."""
+
+    def close(self):
+        del self.radius
+
+
+class Blind(Slide):
+    """Shows infinity where it sees nothing."""
+
+    def look(self):
+        return np.where(self.at > 0.5, np.inf, self.at), self.at, self.goal
+
+
 TASKS = {
     "Plain": (Slide, {}),
     "Ends": (Slide, {"ends": True}),
@@ -376,6 +427,10 @@ TASKS = {
     "Torn": (Torn, {}),
     "Double": (Double, {}),
     "Extra": (Extra, {}),
+    "Careless": (Careless, {}),
+    "Cells": (Cells, {}),
+    "Frees": (Frees, {}),
+    "Blind": (Blind, {}),
 }
 for _name, (_entry_point, _kwargs) in TASKS.items():
     gym.register(f"{_name}-v0", entry_point=_entry_point, max_episode_steps=STEPS, kwargs=_kwargs)

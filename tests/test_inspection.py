@@ -8,6 +8,7 @@ from gymnasium import spaces
 
 from mher_pl.errors import UserError
 from mher_pl.inspection import inspect_task, require_same_rewards
+from mher_pl.inspection.rewards import require_vectorised
 
 REUSES = "ignore:.*share an object"  # Gymnasium's own warning of an environment that reuses its arrays
 
@@ -259,6 +260,9 @@ class TestRequireSameRewards:
             self.check([1], [0.0], dtype=np.int64)
 
 
+UNCHECKED = {"disable_env_checker": True}  # Gymnasium would warn of them
+
+
 @pytest.mark.parametrize(
     ("env", "kwargs", "message"),
     [
@@ -275,8 +279,11 @@ class TestRequireSameRewards:
         ("broken_module:Env-v0", {}, "data.env is 'broken_module:Env-v0'; allowed: the id of .*SyntaxError: '"),
         ("goal_tasks:Unbounded-v0", {}, "actions without bounds.*; allowed: a wrapper that gives them bounds"),
         ("goal_tasks:HalfBounded-v0", {}, "actions without bounds.*; allowed: a wrapper that gives them bounds"),
-        ("goal_tasks:Breaks-v0", {"episode": 0, "step": 0}, "fails on its first steps .RuntimeError: the simulator"),
-        ("goal_tasks:Breaks-v0", {"episode": 7, "step": 2}, "fails on its first steps .RuntimeError: the simulator"),
+        ("goal_tasks:Breaks-v0", {"episode": 0, "step": 0}, r"steps .RuntimeError: the simulator .*goal_tasks.py:\d"),
+        ("goal_tasks:Breaks-v0", {"episode": 8, "step": 2}, r"steps .RuntimeError: the simulator .*goal_tasks.py:\d"),
+        ("goal_tasks:Blind-v0", UNCHECKED, r"observation has NaN, infinity or .* in its entries \[0\]; allowed"),
+        ("goal_tasks:Map-v0", UNCHECKED | {"origin": 1e30}, r"numbers above 1e\+18 in its entries \[0, 1\]"),
+        ("goal_tasks:Frees-v0", {}, r"fails once the environment is closed .AttributeError: .*goal_tasks.py:\d+"),
     ],
 )
 def test_what_is_no_usable_goal_environment_is_refused_in_one_line(
@@ -287,6 +294,20 @@ def test_what_is_no_usable_goal_environment_is_refused_in_one_line(
     with pytest.raises(UserError, match=message) as refused:
         inspect_task(env, kwargs, None)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_a_reward_of_one_goal_alone_is_refused_whatever_the_size_of_goals(size: int):
+    def entry_by_entry(achieved, desired, info):
+        return np.array([abs(achieved[i] - desired[i]) for i in range(size)]).max(axis=0) - 1.0
+
+    with pytest.raises(UserError, match=r"allowed: .*compute_reward.achieved .B, goal., desired .B, goal."):
+        require_vectorised("Task-v0", entry_by_entry, np.zeros(size))
+
+
+def test_whole_goals_leave_what_is_achieved_as_it_is():
+    task = inspect_task("goal_tasks:Cells-v0", {}, None)
+    assert task.raw_reward(np.array([[0.4, 0.0], [0.2, 0.0]]), np.zeros((2, 2))).tolist() == [-1.0, 0.0]
 
 
 def test_the_environment_is_closed_whatever_comes_of_it(tmp_path: Path):

@@ -81,11 +81,11 @@ def make_vec(id: str, num_envs: int = 1, processes: bool = False, **kwargs: Any)
     """Make `num_envs` copies of a goal environment, without autoreset, by the fastest exact way there is for it.
 
     `infos["is_success"]` is an array [num_envs]. Where no batched form exists the copies are stepped one after another,
-    and the log says so once; or with `processes`, each in a process of its own.
+    and the log says so once; or with `processes`, each in a process of its own. There the infos hold nothing else.
     """
     if not _is_int(num_envs) or num_envs < 1:
         raise error.Error(f"num_envs is {num_envs!r}; allowed: an integer of at least 1")
-    spec, single = _spec(id), partial(make, id, **kwargs)
+    spec, single = _spec(id), partial(_make_copy, id, **kwargs)
     _take_steps(spec, kwargs)
     if spec.id in TASKS:
         kwargs.pop("disable_env_checker", None)  # Gymnasium checks single environments alone
@@ -103,18 +103,40 @@ def make_vec(id: str, num_envs: int = 1, processes: bool = False, **kwargs: Any)
 
 
 class SuccessInfo(gymnasium.Wrapper):
-    """Puts `is_success` into the info of environments that call it `success`, or tell it by the reward alone."""
+    """Puts `is_success`, a number, into the info of environments that call it `success`, or tell it by the reward.
+
+    An environment keeps its info, and whoever steps it the action: a dict or an array that one of them uses again is
+    not changed by the other.
+    """
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step, and rename."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        if "is_success" not in info:
-            if "success" not in info:
-                goals = observation["achieved_goal"][None]  # [1, goal]: some take batches alone
-                at_goal = self.get_wrapper_attr("compute_reward")(goals, goals, {})
-                info["success"] = reward >= np.asarray(at_goal).item()
-            info["is_success"] = np.float32(info["success"])
-        return observation, reward, terminated, truncated, info
+        """Step, and tell success."""
+        observation, reward, terminated, truncated, info = self.env.step(np.array(action))
+        success = info.get("is_success", info.get("success"))
+        if success is None:
+            goals = observation["achieved_goal"][None]  # [1, goal]: some take batches alone
+            at_goal = self.get_wrapper_attr("compute_reward")(goals, goals, {})
+            success = reward >= np.asarray(at_goal).item()
+        success = np.float32(np.asarray(success).item())
+        return observation, reward, terminated, truncated, info | {"is_success": success}
+
+
+class SuccessAlone(gymnasium.Wrapper):
+    """Leaves nothing but `is_success` in the info, for the infos of copies cannot always be joined."""
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode."""
+        return self.env.reset(**kwargs)[0], {}
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step."""
+        *step, info = self.env.step(action)
+        return *step, {"is_success": info["is_success"]}
+
+
+def _make_copy(id: str, **kwargs: Any) -> gymnasium.Env:
+    """Make an environment that stands beside others."""
+    return SuccessAlone(make(id, **kwargs))
 
 
 def _spec(id: str) -> EnvSpec:

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from mher_pl.envs import make
 from mher_pl.envs.goal import GOAL_KEYS
-from mher_pl.errors import UserError
+from mher_pl.errors import UserError, reason
 from mher_pl.inspection.goal_entries import goal_entries, require_no_trace
 from mher_pl.inspection.probe import PROBE_MAX_STEPS, take_probe
 from mher_pl.inspection.rewards import require_same_rewards, require_told_apart, require_vectorised, sparse_rewards
 from mher_pl.task import RewardFunction, Task
+
+LARGEST_SEEN = 1e18  # whose square is a 32-bit number
 
 
 def inspect_task(
@@ -37,8 +39,8 @@ def inspect_task(
         if ":" in env:
             import_module(env.partition(":")[0])
     except Exception as error:  # whatever a user's module does
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"data.env is {env!r}; allowed: the id of a Gymnasium goal environment ({reason})") from error
+        allowed = "the id of a Gymnasium goal environment"
+        raise UserError(f"data.env is {env!r}; allowed: {allowed} ({reason(error)})") from error
     if "render_mode" in env_kwargs:
         raise UserError(f"data.env_kwargs is {env_kwargs!r}; allowed: no render_mode, which `watch` and Video set")
     try:
@@ -48,18 +50,13 @@ def inspect_task(
     except gym.error.Error as error:
         raise UserError(f"data.env is {env!r} with data.env_kwargs {env_kwargs!r}: {error}") from error
     except Exception as error:  # whatever the environment says of its arguments
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise UserError(f"data.env_kwargs is {env_kwargs!r}; allowed: arguments of {env} ({reason})") from error
+        raise UserError(f"data.env_kwargs is {env_kwargs!r}; allowed: arguments of {env} ({reason(error)})") from error
     try:
-        with np.errstate(over="raise"):
-            return _read_task(env, env_made, goal_indices, desired_goal_indices)
-    except FloatingPointError as error:
-        raise UserError(
-            f"data.env is {env!r} with data.env_kwargs {env_kwargs!r}: {error}; allowed: "
-            "observations, goals and arguments whose squares are numbers"
-        ) from error
+        task = _read_task(env, env_made, goal_indices, desired_goal_indices)
     finally:
         env_made.close()
+    _require_reward_of_closed(task)
+    return task
 
 
 def _read_task(name: str, env: gym.Env, goal_indices: list[int] | None, desired_goal_indices: list[int] | None) -> Task:
@@ -67,15 +64,24 @@ def _read_task(name: str, env: gym.Env, goal_indices: list[int] | None, desired_
     horizon = env.spec.max_episode_steps if env.spec is not None else None
     if horizon is None:
         raise UserError(f"data.env is {name!r}, whose episodes have no fixed length; allowed: max_episode_steps set")
+    compute_reward: RewardFunction = env.get_wrapper_attr("compute_reward")
     try:
-        probe = take_probe(env, min(horizon, PROBE_MAX_STEPS))
-    except FloatingPointError:  # of arguments that are too large
+        with np.errstate(over="ignore"):  # what is too large is refused
+            achieved = np.array(env.reset(seed=0)[0]["achieved_goal"])
+            require_vectorised(name, compute_reward, achieved)
+            probe = take_probe(env, min(horizon, PROBE_MAX_STEPS))
+    except UserError:
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise UserError(f"data.env is {name!r}, which fails on its first steps ({reason})") from error
-    compute_reward: RewardFunction = env.get_wrapper_attr("compute_reward")
-    require_vectorised(name, compute_reward, probe)
+        raise UserError(f"data.env is {name!r}, which fails on its first steps ({reason(error)})") from error
+    for key, seen in zip(GOAL_KEYS, (probe.states, probe.achieved, probe.desired), strict=True):
+        usable = np.abs(seen.astype(float)) <= LARGEST_SEEN  # [N, size], not of NaN
+        if not usable.all():
+            entries = [int(entry) for entry in np.flatnonzero(~usable.all(axis=0))]
+            raise UserError(
+                f"data.env is {name!r}, whose {key} has NaN, infinity or numbers above {LARGEST_SEEN:g} in its entries "
+                f"{entries}; allowed: numbers whose squares are 32-bit numbers"
+            )
     require_same_rewards(name, "its first random steps", compute_reward, probe.after, probe.under, probe.rewards)
     rewards = sparse_rewards(name, compute_reward, probe)
     require_told_apart(name, compute_reward, probe)
@@ -93,6 +99,7 @@ def _read_task(name: str, env: gym.Env, goal_indices: list[int] | None, desired_
     if desired_goal_indices is None:
         require_no_trace(name, probe.states, probe.achieved, probe.desired, shown or ())
     goal_space = observation_space["desired_goal"]
+    goal_dtype = np.promote_types(probe.achieved.dtype, probe.desired.dtype)
     return Task(
         env=name,
         horizon=horizon,
@@ -103,7 +110,7 @@ def _read_task(name: str, env: gym.Env, goal_indices: list[int] | None, desired_
         compute_reward=compute_reward,
         goal_box=_goal_box(goal_space),
         rewards=rewards,
-        goal_dtype=goal_space.dtype,
+        goal_dtype=goal_dtype,
         desired_goal_indices=shown or (),
         unclear_phi=unclear,
     )
@@ -132,6 +139,18 @@ def _require_vectors(name: str, env: gym.Env) -> tuple[dict[str, spaces.Box], sp
     if not isinstance(action_space, spaces.Box) or len(action_space.shape) != 1:
         raise UserError(f"data.env is {name!r} with {action_space}; allowed: an action space that is a vector Box")
     return vectors, action_space
+
+
+def _require_reward_of_closed(task: Task) -> None:
+    """Raise `UserError` if `compute_reward` needs what closing the environment frees: it is asked without one."""
+    goal = np.zeros((1, task.goal_size), dtype=np.float32)
+    try:
+        task.raw_reward(goal, goal)
+    except Exception as error:
+        raise UserError(
+            f"data.env is {task.env!r}, whose compute_reward fails once the environment is closed ({reason(error)}); "
+            "allowed: one that works without what close frees, for it relabels beside the environments that are stepped"
+        ) from error
 
 
 def _goal_box(space: spaces.Box) -> Tensor | None:

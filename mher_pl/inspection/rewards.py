@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mher_pl.errors import UserError
+from mher_pl.errors import UserError, reason
 from mher_pl.inspection.goal_entries import Array
 from mher_pl.inspection.probe import Probe
 from mher_pl.task import RewardFunction
@@ -13,20 +13,20 @@ from mher_pl.task import RewardFunction
 DIFFERENT_REWARDS = 0.01  # share of goals whose reward float32 may change; next to none do that lie near zero
 
 
-def require_vectorised(name: str, compute_reward: RewardFunction, probe: Probe) -> None:
-    """Raise `UserError` if `compute_reward` does not take several goals at once."""
-    goals = probe.achieved[:3]
+def require_vectorised(name: str, compute_reward: RewardFunction, goal: Array) -> None:
+    """Raise `UserError` if `compute_reward` does not take several goals at once, here copies of one [goal]."""
+    count = 4 if len(goal) == 3 else 3  # another number than entries, by which some index that take one goal alone
+    goals = np.tile(goal, (count, 1))
     try:
         rewards = np.asarray(compute_reward(goals, goals, {}), dtype=float)
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError(
-            f"data.env is {name!r}, whose compute_reward fails on a batch of goals ({reason}); allowed: "
+            f"data.env is {name!r}, whose compute_reward fails on a batch of goals ({reason(error)}); allowed: "
             "compute_reward(achieved [B, goal], desired [B, goal], info) -> [B], where info is empty"
         ) from error
-    if rewards.shape != (3,):
+    if rewards.shape != (count,):
         raise UserError(
-            f"data.env is {name!r}, whose compute_reward gives shape {rewards.shape} for 3 goals; allowed: a "
+            f"data.env is {name!r}, whose compute_reward gives shape {rewards.shape} for {count} goals; allowed: a "
             "vectorised compute_reward(achieved [B, goal], desired [B, goal], info) -> [B]"
         )
 

@@ -179,6 +179,27 @@ def test_success_of_a_task_that_tells_none_is_read_off_its_reward_also_from_batc
     assert info["is_success"] == 1.0
 
 
+@pytest.mark.parametrize("habit", ["action", "info", "array", "uneven"])
+def test_what_a_task_does_with_its_arguments_and_infos_changes_nothing_elsewhere(habit):
+    """It goes as the same task without the habit, which is to halve its action for "action"."""
+    careless, plain = (
+        mher_pl.make_vec("goal_tasks:Careless-v0", num_envs=3, habit=kind, disable_env_checker=True)
+        for kind in (habit, "none")
+    )
+    for envs in (careless, plain):
+        envs.reset(seed=[0, 1, 2])
+    successes = []
+    for action in np.random.default_rng(0).uniform(-1.0, 1.0, (12, 3, 2)).astype(np.float32):
+        given = action.copy()
+        info = careless.step(given)[-1]
+        expected = plain.step(action / 2 if habit == "action" else action)[-1]
+        assert np.array_equal(given, action)
+        assert set(info) == {"is_success", "_is_success"}
+        assert np.array_equal(info["is_success"], expected["is_success"])
+        successes.append(info["is_success"])
+    assert 0.0 < np.mean(successes) < 1.0
+
+
 def test_processes_step_the_same_episodes():
     one, other = (mher_pl.make_vec("goal_tasks:Plain-v0", num_envs=2, processes=flag) for flag in (False, True))
     assert type(other).__name__ == "ProcessEnvs"
