@@ -70,7 +70,8 @@ def try_out(name: str) -> dict[str, Any]:
     row |= {"observation": task.observation_size, "goal": task.goal_size, "action": task.action_size}
     for method in ("her", "mher"):
         try:
-            row |= train(env, method)
+            found = train(env, method)
+            row |= found | {"ends": found["ends"] or row.get("ends", False)}
         except UserError as error:
             row["refused"] = f"{method}: {error}"
     return row

@@ -53,11 +53,10 @@ def fit(task: str, method: str, seed: int, options: argparse.Namespace) -> None:
         f"--trainer.max_epochs={(options.steps // 100 - RANDOM_EPISODES) // (options.every // 100)}",
         f"--evaluation.episodes={options.episodes}",
         "--relabel_goals.every_n_epochs=0",
+        "--ckpt_path=last",
         *settings,
         *options.set,
     ]
-    if done.exists():
-        words.append("--ckpt_path=last")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "fit.log").open("a") as log:
         command = [sys.executable, "-m", "mher_pl", "fit", *words]

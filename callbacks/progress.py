@@ -45,7 +45,8 @@ class Progress(ProgressBar):
         total = None
         if trainer.max_epochs is not None and trainer.max_epochs != -1:
             # The first episode, or that after a resume, is collected and counted already.
-            left = (trainer.max_epochs - trainer.current_epoch) * data.episodes_per_epoch - data.position
+            episodes = int(trainer.num_training_batches) * data.num_envs  # of an epoch
+            left = (trainer.max_epochs - trainer.current_epoch) * episodes - data.position
             total = data.env_steps + left * data.task.horizon * trainer.world_size
         self._bar = tqdm(
             total=total,

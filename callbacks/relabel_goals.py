@@ -41,7 +41,7 @@ class RelabelGoalLogger(Callback):
         """Log the picture when it is due."""
         data = data_of(trainer)
         due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if due and pl_module.relabel is not None:
+        if due and pl_module.relabel is not None and trainer.loggers:
             # A generator of its own: looking at the run must not change it.
             generator = torch.Generator(pl_module.device).manual_seed(data.env_steps)
             batch = data.replay.last_episode(torch.Generator().manual_seed(data.env_steps)).to(pl_module.device)

@@ -25,6 +25,8 @@ class Hub(BaseHTTPRequestHandler):
             wanted = json.loads(content)
             repository = f"{wanted['organization']}/{wanted['name']}"
             self.repositories.setdefault(repository, {})
+            if wanted.get("visibility") == "private":
+                self.repositories[f"{repository}@private"] = {}
             self.answer(200, json.dumps({"url": f"http://{self.headers['Host']}/{repository}"}).encode())
         elif path.endswith("/preupload/main"):
             files = [file["path"] for file in json.loads(content)["files"]]

@@ -17,11 +17,13 @@ from mher_pl.compare.runs import CurvePoint, IncompleteRun, Run, curve_so_far, f
 from mher_pl.compare.search import Search
 from mher_pl.errors import UserError
 from mher_pl.storage.configs import read_config
+from mher_pl.storage.folder import LAST
 from mher_pl.storage.metrics import read_metrics
 from mher_pl.storage.settings import as_text
 
 FIT = [sys.executable, "-m", "mher_pl", "fit"]
 CHECK = [sys.executable, "-m", "mher_pl.run.check"]
+LONGEST_NAME = 100  # of a method, as `algorithm` may have
 STARTED = re.compile(r"\$ (?P<command>.+) # (?P<digests>([0-9a-f]{12} ?)+)")  # what a log keeps of a start
 
 
@@ -68,7 +70,7 @@ class Cell:
 
     def has_checkpoint(self) -> bool:
         """Tell whether there is an interrupted run to continue."""
-        return any(self.folder.glob("*/*/seed_*/checkpoints/last.ckpt"))
+        return any(self.folder.glob(f"*/*/seed_*/{LAST}"))
 
     def finished_run(self) -> Run:
         """Return its finished run.
@@ -151,7 +153,12 @@ class Method(NamedTuple):
     @property
     def name(self) -> str:
         """Return what its folders are called: `mher`, or `mher-steps-3`."""
-        return "-".join([self.algorithm.stem, *(f"{last(key)}-{plain(value)}" for key, value in self.values.items())])
+        words = [self.algorithm.stem, *(f"{last(key)}-{plain(value)}" for key, value in self.values.items())]
+        name = "-".join(words)
+        if len(name) <= LONGEST_NAME:
+            return name
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]  # of names with the same beginning
+        return f"{name[: LONGEST_NAME - 9]}-{digest}"
 
 
 class Panel(NamedTuple):
@@ -204,8 +211,9 @@ def last(key: str) -> str:
 
 
 def plain(value: Any) -> str:
-    """Return a value as a part of a folder's name: `0.5`, or `256_256` for a list."""
-    return re.sub(r"[^\w.-]+", "_", re.sub("^-", "minus", as_text(value))).strip("_")
+    """Return a value as a part of a folder's name: `0.5`, `256_256` for a list, `Future_ratio_0.8` for a part."""
+    text = re.sub(r'"(class_path|init_args)"', "", as_text(value))
+    return re.sub(r"[^\w.-]+", "_", re.sub("^-", "minus", text)).strip("_")
 
 
 def require_good_settings(cells: list[Cell]) -> None:

@@ -123,5 +123,6 @@ def _episodes(members: list[Run]) -> int:
 
 
 def rank(name: str, order: list[str]) -> tuple[int, str]:
-    """Sort the names that start with one of `order` first, in that order, and the others by the alphabet."""
-    return next((place for place, known in enumerate(order) if name.startswith(known)), len(order)), name
+    """Sort names that are one of `order`, or else start with one, first, in that order, and others by the alphabet."""
+    known = [name] if name in order else [start for start in order if name.startswith(start)]
+    return order.index(known[0]) if known else len(order), name

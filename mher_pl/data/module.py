@@ -45,8 +45,8 @@ class EpisodeBatches(IterableDataset):
         """
         if not self.data.warmed_up:
             raise UserError(
-                "trainer has no warm-up and likely no evaluation; allowed: the one that mher_pl.load returned, or its "
-                "callbacks in one's own"
+                "trainer has no warm-up and likely no evaluation; allowed: the one that mher_pl.load returned, whose "
+                "callbacks and loggers can be added to"
             )
         start, self.data.start = self.data.start, 0
         for episode in range(start, self.data.episodes_per_epoch, self.data.num_envs):

@@ -29,6 +29,7 @@ class EpisodeReplay:
         self.buffer = TensorDictReplayBuffer(storage=LazyTensorStorage(capacity // horizon))
         self.generator = stream_generator(seed, Stream.REPLAY)
         self.episodes = TensorDict(batch_size=[0])
+        self.newest = -1  # index of the episode that was stored last
         self.whole = True  # whether every stored episode has all its T steps
 
     def __len__(self) -> int:
@@ -37,7 +38,7 @@ class EpisodeReplay:
 
     def add(self, episode: TensorDict) -> None:
         """Store one episode; the oldest makes room when the replay is full."""
-        self.buffer.add(episode)
+        self.newest = int(self.buffer.add(episode))
         self._view_episodes()
         self.sampler.update(self.episodes, self.newest)
 
@@ -45,12 +46,6 @@ class EpisodeReplay:
         # Once an episode, not once a batch.
         self.episodes = self.buffer.storage[: len(self)]
         self.whole = bool((self.episodes["length"] == self.horizon).all())
-
-    @property
-    def newest(self) -> int:
-        """Index of the episode that was stored last."""
-        # The writer's place is private; its public `dumps` and `loads` go through a file.
-        return (self.buffer.writer._cursor - 1) % self.buffer.storage.max_size
 
     def sample(self, size: int, path_length: int = 1) -> TensorDict:
         """Sample `size` transitions [B]: the sampler's choice of episodes, then uniform time steps.
@@ -134,7 +129,7 @@ class EpisodeReplay:
             "capacity": self.capacity,
             "horizon": self.horizon,
             "episodes": {key: value.clone() for key, value in self.episodes.items()},
-            "cursor": self.buffer.writer._cursor,
+            "cursor": (self.newest + 1) % self.buffer.storage.max_size,
             "generator": self.generator.get_state(),
         }
 
@@ -159,6 +154,7 @@ class EpisodeReplay:
         episodes = state["episodes"]
         if episodes:
             self.buffer.extend(TensorDict(episodes, batch_size=[len(episodes["action"])]))
-            self.buffer.writer._cursor = state["cursor"]
+            self.newest = (state["cursor"] - 1) % self.buffer.storage.max_size
+            self.buffer.writer.load_state_dict({"_cursor": state["cursor"]})
             self._view_episodes()
         go_on(self.generator, state["generator"])

@@ -52,19 +52,26 @@ def inspect_task(
     except Exception as error:  # whatever the environment says of its arguments
         raise UserError(f"data.env_kwargs is {env_kwargs!r}; allowed: arguments of {env} ({reason(error)})") from error
     try:
-        task = _read_task(env, env_made, goal_indices, desired_goal_indices)
+        task = _read_task(env, env_kwargs, env_made, goal_indices, desired_goal_indices)
     finally:
         env_made.close()
     _require_reward_of_closed(task)
     return task
 
 
-def _read_task(name: str, env: gym.Env, goal_indices: list[int] | None, desired_goal_indices: list[int] | None) -> Task:
+def _read_task(
+    name: str,
+    env_kwargs: dict[str, Any],
+    env: gym.Env,
+    goal_indices: list[int] | None,
+    desired_goal_indices: list[int] | None,
+) -> Task:
     observation_space, action_space = _require_vectors(name, env)
     horizon = env.spec.max_episode_steps if env.spec is not None else None
     if horizon is None:
         raise UserError(f"data.env is {name!r}, whose episodes have no fixed length; allowed: max_episode_steps set")
     compute_reward: RewardFunction = env.get_wrapper_attr("compute_reward")
+    made = f"{name!r} with data.env_kwargs {env_kwargs!r}" if env_kwargs else repr(name)
     try:
         with np.errstate(over="ignore"):  # what is too large is refused
             achieved = np.array(env.reset(seed=0)[0]["achieved_goal"])
@@ -73,13 +80,13 @@ def _read_task(name: str, env: gym.Env, goal_indices: list[int] | None, desired_
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"data.env is {name!r}, which fails on its first steps ({reason(error)})") from error
+        raise UserError(f"data.env is {made}, which fails on its first steps ({reason(error)})") from error
     for key, seen in zip(GOAL_KEYS, (probe.states, probe.achieved, probe.desired), strict=True):
         usable = np.abs(seen.astype(float)) <= LARGEST_SEEN  # [N, size], not of NaN
         if not usable.all():
             entries = [int(entry) for entry in np.flatnonzero(~usable.all(axis=0))]
             raise UserError(
-                f"data.env is {name!r}, whose {key} has NaN, infinity or numbers above {LARGEST_SEEN:g} in its entries "
+                f"data.env is {made}, whose {key} has NaN, infinity or numbers above {LARGEST_SEEN:g} in its entries "
                 f"{entries}; allowed: numbers whose squares are 32-bit numbers"
             )
     require_same_rewards(name, "its first random steps", compute_reward, probe.after, probe.under, probe.rewards)

@@ -8,7 +8,7 @@ from lightning import Trainer
 
 from mher_pl.agent import Agent
 from mher_pl.data import GoalDataModule
-from mher_pl.errors import UserError
+from mher_pl.errors import UserError, shown
 from mher_pl.run.cli import MherCLI
 from mher_pl.storage.settings import as_text
 
@@ -36,7 +36,12 @@ def load(*configs: str | Path, **overrides: Any) -> Parts:
     if not configs:
         raise UserError("load has no config; allowed: the config of a task first, such as mher_pl.load('fetch')")
     args = [word for config in configs for word in ("--config", str(config))]
-    args += [f"--{key}={as_text(value)}" for key, value in overrides.items()]
+    for key, value in overrides.items():
+        try:
+            args.append(f"--{key}={as_text(value)}")
+        except TypeError as error:
+            allowed = "what a config can hold; callbacks and loggers go to the trainer that load returns"
+            raise UserError(f"{key} is {shown(value)}; allowed: {allowed} ({error})") from error
     cli = MherCLI(args, run=False)
     cli.tell_start()
     return Parts(cli.model, cli.datamodule, cli.trainer)

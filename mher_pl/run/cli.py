@@ -8,9 +8,8 @@ from typing import Any, cast
 import yaml
 from lightning import seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, Namespace
-from lightning.pytorch.strategies import StrategyRegistry
 
 from mher_pl.agent import Agent
 from mher_pl.callbacks import (
@@ -52,6 +51,7 @@ from mher_pl.storage.settings import flatten
 from mher_pl.storage.writer import PlainCheckpointIO
 
 MOST_THREADS = 1024  # torch ends the program where it cannot start them
+STRATEGIES = {"ddp": WorkerStrategy, "seed_parallel": SeedParallelStrategy}  # Lightning's registry keeps its own
 
 
 class MherCLI(LightningCLI):
@@ -184,6 +184,8 @@ class MherCLI(LightningCLI):
         except (MemoryError, RuntimeError) as error:
             raise failures.of_networks(error) or error from error
         kwargs["plugins"] = [*as_list(config["plugins"]), PlainCheckpointIO()]
+        if config["strategy"] in STRATEGIES:
+            kwargs["strategy"] = STRATEGIES[config["strategy"]]()
         callbacks: list[Callback] = [Timing(), KeptArguments()]
         if self.subcommand in (None, "fit"):
             folders = self._find_folders(config)
@@ -206,7 +208,8 @@ class MherCLI(LightningCLI):
                     "RUN/best or a checkpoint"
                 )
             options.ckpt_path = str(checkpoint_file(options.ckpt_path))
-        if config["enable_progress_bar"] is not False:
+        own_bar = any(isinstance(callback, ProgressBar) for callback in as_list(config["callbacks"]))
+        if config["enable_progress_bar"] is not False and not own_bar:
             callbacks.append(Progress())
         if self.output is not None and config["enable_checkpointing"] is not False:
             checkpoint = RunCheckpoint(self.output.folder)
@@ -227,6 +230,7 @@ class MherCLI(LightningCLI):
                 f"trainer cannot be built as configured: {error}"
             ) from error
         trainer.threads, trainer.start, trainer.output = self.of_command(self.config).threads, self.start, self.output
+        trainer.tells_interruptions = self.built_only
         if self.start.ended and not self.changes:
             trainer.fit_loop.max_epochs = self.start.epochs  # early stopping would look only after another one
         return trainer
@@ -300,7 +304,3 @@ def run(args: list[str]) -> None:
     threading.excepthook = failures.of_thread
     with ended_by_signals():
         MherCLI(args)
-
-
-StrategyRegistry.register("seed_parallel", SeedParallelStrategy, "One independent seed a device", override=True)
-StrategyRegistry.register("ddp", WorkerStrategy, "Data-parallel workers", override=True)

@@ -46,21 +46,30 @@ def main(argv: list[str]) -> int:
     parser.add_argument("run", metavar="RUN", help="a run's folder, RUN/best, a checkpoint or a policy's file")
     parser.add_argument("repo", metavar="REPO", help="user/repo, made where there is none")
     parser.add_argument("--episodes", type=int, default=100, help="episodes that the card tells of (100)")
+    parser.add_argument("--private", action="store_true", help="for you alone, where the repository is a new one")
     options = parser.parse_args(argv)
     require_int("--episodes", options.episodes, 1)
     policy, config = load_policy(options.run), run_config(options.run)
-    settings = {} if config is None else read_config("RUN", config)
-    address = make_repository(options.repo)  # what cannot be is told before the evaluation, which takes long
+    settings = {} if config is None else dict(read_config("RUN", config))
+    address = make_repository(
+        options.repo, options.private
+    )  # what cannot be is told before the evaluation, which takes long
     card = model_card(policy, settings, options.repo, options.episodes)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / POLICY
         save_policy(policy, file)
         files: dict[str, Path | bytes] = {POLICY: file, "README.md": card.encode()}
         if config is not None:
-            files["config.yaml"] = config
+            files["config.yaml"] = public(settings)
         upload(files, options.repo, f"Policy on {policy.env}")
     print(address)
     return 0
+
+
+def public(settings: dict[str, Any]) -> bytes:
+    """Return a run's config without what is its machine's alone: where it lies, and loggers, which may hold secrets."""
+    trainer = settings["trainer"] | {"default_root_dir": "runs", "logger": None}
+    return yaml.safe_dump(settings | {"trainer": trainer}, sort_keys=False).encode()
 
 
 def run_config(run: str) -> Path | None:

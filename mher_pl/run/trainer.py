@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from lightning import Trainer
 
 from mher_pl.callbacks.interruption import signals_given_back
-from mher_pl.errors import UserError, require
+from mher_pl.errors import Interrupted, UserError, require
 from mher_pl.run.output import Output
 from mher_pl.run.start import Start
 from mher_pl.run.threads import cpu_threads
@@ -25,6 +26,7 @@ class RunTrainer(Trainer):
     threads: int | None = None  # see `cpu_threads`
     start = Start()  # where it was built to start
     output: Output | None = None  # where it writes
+    tells_interruptions = False  # whether nobody else says that a signal ended it, as in a script
     fitted = False
 
     def fit(
@@ -93,6 +95,11 @@ class RunTrainer(Trainer):
 
     @contextmanager
     def _taken(self) -> Iterator[None]:
-        """Take threads and signals, and give them back."""
+        """Take threads and signals, and give them back; say what a signal ended."""
         with cpu_threads(self.threads, self.num_devices), signals_given_back():
-            yield
+            try:
+                yield
+            except Interrupted as interruption:
+                if self.tells_interruptions:
+                    print(interruption.message, file=sys.stderr)
+                raise

@@ -30,7 +30,7 @@ NAMES = {
     "strategy": ("auto", "ddp", SeedParallelStrategy.strategy_name),
 }
 SHARES = "limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches", "val_check_interval"
-OTHER_METRICS = "train/", "guide/", "relabel/", "time/", "seeds/"  # which of them there are depends on the method
+OTHER_METRICS = "train/", "guide/", "relabel/", "time/"  # which of them there are depends on the method
 PROCESS_BYTES = 300_000_000  # of one more process that trains, libraries in memory already
 
 

@@ -18,6 +18,7 @@ from mher_pl.errors import OneLineParser, UserError, require, require_int
 from mher_pl.run.api import load
 from mher_pl.run.check import HERE
 from mher_pl.run.messages import quiet
+from mher_pl.sampler import Uniform
 from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.folder import checkpoint_file, config_of, local_path, require_writable
 
@@ -81,7 +82,7 @@ def show(agent: Agent, data: GoalDataModule, episodes: int) -> Iterator[np.ndarr
     """Yield a picture [height, width, 3] a step: the environment, and what the method makes of the episode."""
     for number in range(episodes):
         watched = watch(agent, data.env_kwargs, number, data.task.horizon)
-        replay = EpisodeReplay(data.task.horizon, data.task.horizon, data.sampler, seed=0)
+        replay = EpisodeReplay(data.task.horizon, data.task.horizon, Uniform(), seed=0)  # of this episode alone
         replay.add(watched.episode)
         batch = replay.last_episode(torch.Generator().manual_seed(number))
         goals = None

@@ -68,7 +68,8 @@ class RunFolders:
         Raises:
             UserError: an earlier run has a checkpoint and the newest none, so it is not clear which one is meant.
         """
-        folders = [self.folder(number) for number in range(self.newest(), 0, -1)]
+        numbered = [self.folder(number) for number in range(self.newest(), 0, -1)]
+        folders = [folder for folder in numbered if folder.is_dir() and any(folder.iterdir())]  # others never began
         saved = [folder for folder in folders if (folder / LAST).is_file()]
         if saved and saved[0] != folders[0]:
             raise UserError(

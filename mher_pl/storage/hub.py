@@ -25,14 +25,14 @@ def download(uri: str) -> Path:
         return Path(_client(hub).hf_hub_download(place.id, place.path_in_repo or POLICY, revision=place.revision))
 
 
-def make_repository(repo_id: str) -> str:
-    """Make a model repository where there is none, and return its address.
+def make_repository(repo_id: str, private: bool) -> str:
+    """Make a model repository where there is none, for its owner alone if `private`, and return its address.
 
     Raises:
         UserError: that is not possible, or the package `huggingface_hub` is missing.
     """
     with _hub_errors("REPO", repo_id, OWN) as hub:
-        return str(_client(hub).create_repo(repo_id, exist_ok=True))
+        return str(_client(hub).create_repo(repo_id, private=private, exist_ok=True))
 
 
 def upload(files: Mapping[str, Path | bytes], repo_id: str, message: str) -> None:

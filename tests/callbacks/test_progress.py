@@ -20,6 +20,21 @@ def test_the_bar_counts_environment_steps_to_a_true_total_and_tells_the_end(buil
     assert out.splitlines()[-1].endswith(f"run folder {cli.trainer.default_root_dir}")
 
 
+@pytest.mark.parametrize(("num_envs", "limit", "total"), [(1, 2, 200 + 2 * 2 * 100), (2, 1, 200 + 2 * 2 * 100)])
+def test_the_total_is_of_the_episodes_that_an_epoch_is_limited_to(build, monkeypatch, num_envs, limit, total):
+    settings = {"max_epochs": 2, "enable_progress_bar": True, "limit_train_batches": limit}
+    run = build(
+        "point2d",
+        **{"data.episodes_per_epoch": 4, "data.num_envs": num_envs},
+        **{f"trainer.{key}": value for key, value in settings.items()},
+    )
+    progress = next(c for c in run.trainer.callbacks if isinstance(c, Progress))
+    totals, close = [], progress._close
+    progress._close = lambda: (totals.append(progress._bar.total), close())
+    run.trainer.fit(run.model, run.datamodule)
+    assert totals == [total] == [run.datamodule.env_steps]
+
+
 def test_a_file_gets_a_line_an_epoch(build, capsys):
     cli = build("point2d", **{"trainer.max_epochs": 2, "trainer.enable_progress_bar": True})
     cli.trainer.fit(cli.model, cli.datamodule)

@@ -6,8 +6,21 @@ import yaml
 from fake_sweeps import attempts, behave, grid_file, log_says, start_sweep, wait_until, write
 
 from mher_pl.compare import sweep
+from mher_pl.compare.grid import Method
 from mher_pl.errors import UserError
 from mher_pl.storage.configs import SHIPPED
+
+
+def test_a_part_with_arguments_names_a_folder_by_its_class_and_their_values():
+    part = [{"class_path": "Future", "init_args": {"ratio": 0.7}}, {"class_path": "OtherGoals"}]
+    method = Method(Path("her.yaml"), {"model.relabel.relabellers": part, "model.dynamics": None})
+    assert method.name == "her-relabellers-Future_ratio_0.7_OtherGoals-dynamics-null"
+
+
+def test_long_values_name_folders_that_are_short_and_differ():
+    names = {Method(Path("her.yaml"), {"model.sizes": [*range(200), end]}).name for end in (1, 2)}
+    assert len(names) == 2
+    assert {len(name) for name in names} == {100}
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,23 @@
 """Runs from Python."""
 
 import os
+import signal
 import warnings
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import sklearn.mixture  # noqa: F401  for its OpenMP, which MEP computes with
 import torch
 from lightning import Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
 from threadpoolctl import threadpool_info
 
 from mher_pl.envs import make_vec
 from mher_pl.envs.batch import CORES, physics_threads
-from mher_pl.errors import UserError
+from mher_pl.errors import Interrupted, UserError
 from mher_pl.run.api import load
 from mher_pl.run.threads import cpu_threads
 from mher_pl.storage.folder import sole_writer
@@ -145,10 +150,43 @@ def test_a_config_is_asked_for():
         load()
 
 
+def test_settings_may_be_numpys_and_objects_are_refused(build):
+    radius = np.float32(0.5)
+    run = build("point2d", **{"data.batch_size": np.int64(8), "data.env_kwargs": {"boundary_dist": radius}})
+    assert (run.datamodule.batch_size, run.datamodule.env_kwargs["boundary_dist"]) == (8, 0.5)
+    for key in ("trainer.logger", "data.env_kwargs.boundary_dist"):
+        with pytest.raises(
+            UserError, match=f"{key} is <object .*; allowed: what a config can hold; callbacks and logg"
+        ):
+            build("point2d", **{key: object()})
+
+
+def test_a_bar_of_ones_own_takes_the_place_of_the_runs(build):
+    run = build("point2d", **{"trainer.callbacks": "TQDMProgressBar", "trainer.enable_progress_bar": True})
+    run.trainer.fit(run.model, run.datamodule)
+    assert isinstance(run.trainer.progress_bar_callback, TQDMProgressBar)
+
+
+def test_what_is_interrupted_says_so(build, capsys, monkeypatch):
+    run = build("point2d")
+
+    def interrupt(**_: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(run.datamodule, "collect", interrupt)
+    with pytest.raises(Interrupted) as interrupted:
+        run.trainer.fit(run.model, run.datamodule)
+    assert interrupted.value.message in capsys.readouterr().err
+
+
+def test_lightnings_own_strategies_stay_what_they_are():
+    assert StrategyRegistry.get("ddp").__class__ is DDPStrategy
+
+
 def test_a_trainer_of_ones_own_needs_the_callbacks(build, tmp_path):
     model, data, _ = load("point2d", **SMALL, **{"trainer.default_root_dir": str(tmp_path)})
     with pytest.raises(
-        UserError, match=r"trainer has no warm-up .*; allowed: the one that mher_pl\.load returned, or its"
+        UserError, match=r"trainer has no warm-up .*; allowed: the one that mher_pl\.load returned, whose"
     ):
         Trainer(max_epochs=1, logger=False, default_root_dir=tmp_path).fit(model, data)
 

@@ -68,7 +68,17 @@ def test_the_card_says_task_success_and_command(run, hub):
     assert f"in {rate:.3f} of them (95 % interval {low:.3f} to {high:.3f})" in " ".join(text.split())
     assert 'load_policy("hf://me/reach")' in text
     assert "python -m mher_pl fit --config config.yaml" in text
-    assert hub["me/reach"]["config.yaml"] == (run / "config.yaml").read_bytes()
+    published, own = (
+        yaml.safe_load(text) for text in (hub["me/reach"]["config.yaml"], (run / "config.yaml").read_text())
+    )
+    assert own["trainer"]["default_root_dir"] != "runs"
+    assert published == own | {"trainer": own["trainer"] | {"default_root_dir": "runs", "logger": None}}
+
+
+@pytest.mark.parametrize("options", [[], ["--private"]])
+def test_a_new_repository_is_private_where_that_is_asked_for(run, hub, options):
+    assert main(["push-to-hub", str(run), "me/reach", "--episodes", "1", *options]) == 0
+    assert ("me/reach@private" in hub) == bool(options)
 
 
 def test_a_policy_in_no_runs_folder_has_a_card_without_a_command(run, hub, tmp_path):

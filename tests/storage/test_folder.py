@@ -100,6 +100,12 @@ def test_the_latest_run_is_the_newest_and_one_without_a_checkpoint_hides_none_be
         folders.latest()
 
 
+def test_a_folder_in_which_nothing_began_hides_no_run(folders):
+    make_run(folders.folder(1))
+    folders.folder(2).mkdir()
+    assert folders.latest() == (folders.folder(1), folders.folder(1) / LAST)
+
+
 def test_without_any_run_there_is_no_latest(folders):
     assert folders.latest() == (None, None)
 
