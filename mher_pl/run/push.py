@@ -51,9 +51,7 @@ def main(argv: list[str]) -> int:
     require_int("--episodes", options.episodes, 1)
     policy, config = load_policy(options.run), run_config(options.run)
     settings = {} if config is None else dict(read_config("RUN", config))
-    address = make_repository(
-        options.repo, options.private
-    )  # what cannot be is told before the evaluation, which takes long
+    address = make_repository(options.repo, options.private)  # what cannot be is told before the long evaluation
     card = model_card(policy, settings, options.repo, options.episodes)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / POLICY
