@@ -10,8 +10,6 @@ from mher_pl.data import data_of
 from mher_pl.errors import require, require_int
 from mher_pl.evaluate import Episodes, evaluation_envs, rollout, wilson_interval
 from mher_pl.memory import require_memory
-from mher_pl.storage.metrics import ENDED
-from mher_pl.storage.writer import writer_of
 from mher_pl.streams import Stream, stream_seeds
 
 SHARES = "eval/success_rate", "eval/success_any"  # metrics that are shares of the episodes
@@ -77,13 +75,6 @@ class Evaluation(Callback):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: Agent) -> None:
         """Evaluate and print the table."""
         self.on_validation_epoch_end(trainer, pl_module)
-
-    def on_train_end(self, trainer: Trainer, pl_module: Agent) -> None:
-        """Note that the curve is whole: a run that ends by itself before `max_epochs` is no interrupted one."""
-        data = data_of(trainer)
-        if data.table is not None:
-            writer_of(trainer).wait()  # the last checkpoint is on the disk before, or `last` would leave its epoch out
-            data.table.add(trainer.current_epoch, data.env_steps, {ENDED: trainer.current_epoch})
 
     def evaluate(self, trainer: Trainer, pl_module: Agent) -> Episodes:
         """Run the episodes, or this worker's share of them."""

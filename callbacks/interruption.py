@@ -2,8 +2,6 @@
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,7 +12,8 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from mher_pl.callbacks.checkpoint import RunCheckpoint
 from mher_pl.data import data_of
-from mher_pl.errors import Interrupted, end_signals
+from mher_pl.errors import Interrupted
+from mher_pl.signals import end_signals
 from mher_pl.storage.writer import writer_of
 
 
@@ -22,34 +21,6 @@ def ends_by_itself(trainer: Trainer) -> bool:
     """Whether training ends with this batch: by early stopping, its time or its number of steps."""
     stopped = trainer.should_stop and trainer.fit_loop._can_stop_early  # private, and what Lightning itself asks
     return stopped or -1 < trainer.max_steps <= trainer.global_step
-
-
-@contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """End at once on Ctrl-C, SIGTERM and SIGHUP, until `Interruption` takes them over; Lightning would say nothing."""
-
-    def end(signum: int, frame: FrameType | None) -> None:
-        raise Interrupted(signum, f"interrupted by {signal.Signals(signum).name}")
-
-    with signals_given_back():
-        if threading.current_thread() is threading.main_thread():
-            for signum in end_signals():
-                signal.signal(signum, end)
-        yield
-
-
-@contextmanager
-def signals_given_back() -> Iterator[None]:
-    """Leave the handlers of signals as they were, however the block ends: after an error no callback is told."""
-    earlier = {}
-    if threading.current_thread() is threading.main_thread():
-        earlier = {signum: signal.getsignal(signum) for signum in (*end_signals(), signal.SIGUSR1)}
-    try:
-        yield
-    finally:
-        for signum, handler in earlier.items():
-            if handler is not None:  # one that was not set from Python
-                signal.signal(signum, handler)
 
 
 class Interruption(Callback):

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import signal
 import sysconfig
 import traceback
 from collections.abc import Iterable, Sequence
@@ -32,7 +31,7 @@ class EnvironmentFailed(RuntimeError):
     """
 
     def __init__(self, place: str, error: Exception) -> None:
-        super().__init__(f"the environment failed in {place} ({reason(error)})")
+        super().__init__(f"the environment failed in {place} ({reason_of(error)})")
         self.advice = ""  # how to go on
 
     def __str__(self) -> str:
@@ -52,12 +51,6 @@ class Interrupted(SystemExit):
         super().__init__(self.exit_code)
 
 
-def end_signals() -> list[signal.Signals]:
-    """Return the signals that end a run: Ctrl-C, SIGTERM, and SIGHUP unless the run is to outlive its terminal."""
-    nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    return [signal.SIGINT, signal.SIGTERM, *([] if nohup else [signal.SIGHUP])]
-
-
 class OneLineParser(argparse.ArgumentParser):
     """A parser of a command's arguments that says a usage error in one line, without the usage, and exits with 2."""
 
@@ -66,7 +59,7 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"error: {' '.join(message.split())}; allowed: see {self.prog} --help\n")
 
 
-def reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """Return what an error of somebody else's code says, and in which line of a file of theirs it was, if in any."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith((*LIBRARIES, "<"))]

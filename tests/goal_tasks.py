@@ -392,6 +392,18 @@ class Frees(Slide):
         del self.radius
 
 
+class Alone(Slide):
+    """Can be made once, as a simulator with one port."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        Alone.made += 1
+        if Alone.made > 1:
+            raise OSError("the port is taken")
+
+
 class Blind(Slide):
     """Shows infinity where it sees nothing."""
 
@@ -431,6 +443,7 @@ TASKS = {
     "Cells": (Cells, {}),
     "Frees": (Frees, {}),
     "Blind": (Blind, {}),
+    "Alone": (Alone, {}),
 }
 for _name, (_entry_point, _kwargs) in TASKS.items():
     gym.register(f"{_name}-v0", entry_point=_entry_point, max_episode_steps=STEPS, kwargs=_kwargs)

@@ -283,7 +283,7 @@ UNCHECKED = {"disable_env_checker": True}  # Gymnasium would warn of them
         ("goal_tasks:Breaks-v0", {"episode": 8, "step": 2}, r"steps .RuntimeError: the simulator .*goal_tasks.py:\d"),
         ("goal_tasks:Blind-v0", UNCHECKED, r"observation has NaN, infinity or .* in its entries \[0\]; allowed"),
         ("goal_tasks:Map-v0", UNCHECKED | {"origin": 1e30}, r"numbers above 1e\+18 in its entries \[0, 1\]"),
-        ("goal_tasks:Frees-v0", {}, r"fails once the environment is closed .AttributeError: .*goal_tasks.py:\d+"),
+        ("goal_tasks:Frees-v0", {}, r"fails once it is closed .AttributeError: .*goal_tasks.py:\d+"),
     ],
 )
 def test_what_is_no_usable_goal_environment_is_refused_in_one_line(

@@ -4,15 +4,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 from mher_pl.compare.grid import Cell
 from mher_pl.compare.job import Busy, Engine, Job, Lost
 from mher_pl.compare.runs import IncompleteRun, Run
-from mher_pl.errors import Interrupted, UserError, end_signals
+from mher_pl.errors import UserError, reason_of
 
 
 def run_cell(cell: Cell, engine: Engine, alone: bool, stop: threading.Event) -> Run:
@@ -45,7 +42,7 @@ def reason(error: BaseException) -> str:
         return "it still runs, started by another sweep"
     if isinstance(error, IncompleteRun | Lost | UserError):
         return " ".join(str(error).split())
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return reason_of(error)
 
 
 def require_folder(out: Path) -> None:
@@ -54,24 +51,6 @@ def require_folder(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError):  # ValueError: a null character
         raise UserError(f"out is {str(out)!r}; allowed: a folder that can be written") from None
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Raise `Interrupted` on Ctrl-C, SIGTERM and SIGHUP, once; put the signals back afterwards."""
-    signals = end_signals()
-
-    def interrupt(signum: int, _: object) -> NoReturn:
-        for number in signals:
-            signal.signal(number, signal.SIG_IGN)
-        raise Interrupted(signum, f"interrupted by {signal.Signals(signum).name}")
-
-    before = {number: signal.signal(number, interrupt) for number in signals}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def say(line: str) -> None:

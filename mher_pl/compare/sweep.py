@@ -9,13 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from mher_pl.compare.engines import ENGINES
-from mher_pl.compare.fits import interruptible, reason, require_folder, run_cell, say
+from mher_pl.compare.fits import reason, require_folder, run_cell, say
 from mher_pl.compare.grid import Cell, Sweep, require_good_settings
 from mher_pl.compare.job import GRACE_S, Engine, Stopped
 from mher_pl.compare.kept import Curves, add_kept, read_kept
 from mher_pl.compare.panels import collect_curves, draw_panels
 from mher_pl.compare.sweep_file import read_sweep
 from mher_pl.errors import Interrupted, OneLineParser, UserError, require_int
+from mher_pl.signals import ended_by_signals
 from mher_pl.storage.configs import find_config
 from mher_pl.storage.folder import require_writable
 
@@ -61,7 +62,7 @@ def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> in
             text = f"  {_duration(time.monotonic() - start)}, final success {success_rate:.2f}"
             print_event("finished", cell, text + (f"; about {_duration(left)} left" if ended < len(cells) else ""))
 
-    with ThreadPoolExecutor(jobs) as threads, interruptible():
+    with ThreadPoolExecutor(jobs) as threads, ended_by_signals(once=True):
         try:
             wait([threads.submit(run, cell) for cell in cells])
         except Interrupted as interruption:

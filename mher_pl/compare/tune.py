@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mher_pl.compare.engines import ENGINES
-from mher_pl.compare.fits import interruptible, reason, require_folder, run_cell, say
+from mher_pl.compare.fits import reason, require_folder, run_cell, say
 from mher_pl.compare.grid import Cell, Sweep, require_good_settings
 from mher_pl.compare.job import GRACE_S, Busy, Engine, Stopped
 from mher_pl.compare.runs import CurvePoint, Run
@@ -17,6 +17,7 @@ from mher_pl.compare.statistics import area_under_curve
 from mher_pl.compare.study import Study, name
 from mher_pl.compare.sweep_file import read_sweep
 from mher_pl.errors import Interrupted, OneLineParser, UserError, require_int
+from mher_pl.signals import ended_by_signals
 from mher_pl.storage.configs import find_config
 from mher_pl.storage.settings import as_text
 
@@ -59,7 +60,7 @@ class Tuning:
             The exit code: 0, 1 if a trial failed, 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
         """
         at_once = max(1, self._sweep.jobs // len(self._sweep.seeds))
-        with self._fits, ThreadPoolExecutor(at_once) as threads, interruptible():
+        with self._fits, ThreadPoolExecutor(at_once) as threads, ended_by_signals(once=True):
             try:
                 running = [threads.submit(self._run_trials) for _ in range(at_once)]
                 wait(running)

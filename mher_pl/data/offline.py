@@ -13,7 +13,7 @@ from tensordict import TensorDict
 
 from mher_pl.data.source import EpisodeSource
 from mher_pl.envs.goal import GOAL_KEYS
-from mher_pl.errors import UserError
+from mher_pl.errors import UserError, reason_of
 from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.folder import checkpoint_file
 from mher_pl.task import Task
@@ -163,10 +163,8 @@ class MinariEpisodes(OfflineEpisodes):
         try:
             return minari.load_dataset(self.dataset)
         except Exception as error:  # a missing one, a malformed id, or a damaged file
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            raise UserError(
-                f"data.source.dataset is {self.dataset!r}; allowed: one of `minari list local` ({reason})"
-            ) from error
+            allowed = f"one of `minari list local` ({reason_of(error)})"
+            raise UserError(f"data.source.dataset is {self.dataset!r}; allowed: {allowed}") from error
 
     def require_goals(self, data: Any, task: Task) -> None:
         """Raise `UserError` if the data set has no goals, or vectors of other sizes than the task's."""

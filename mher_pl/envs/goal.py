@@ -1,6 +1,6 @@
 """Goal-reaching tasks stepped in batches, and the single environment as a batch of one."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Any, cast
 
 import gymnasium
@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 Batch = dict[str, Array]  # observation [N, obs], achieved_goal [N, goal], desired_goal [N, goal]
 
 
-class GoalVectorEnv(VectorEnv):
+class GoalVectorEnv(VectorEnv, ABC):
     """`num_envs` copies of one goal-reaching task, stepped together, each with its own random generator.
 
     Episodes end by truncation only, and a finished copy must be reset (autoreset is disabled). `reset(seed=s)` seeds

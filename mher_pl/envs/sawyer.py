@@ -1,5 +1,6 @@
 """A Sawyer arm whose hand is dragged through a box by a mocap body: what its tasks have in common."""
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,9 @@ class SawyerVectorEnv(MujocoVectorEnv):
         self._mocap_views = [data.mocap_pos[0] for data in self.datas]
         self._hand_views = [data.xpos[hand] for data in self.datas]
 
+    @abstractmethod
     def _spaces(self) -> spaces.Dict:
         """Return the space of observations, achieved and desired goals."""
-        raise NotImplementedError
 
     def _simulate_start(self) -> mujoco.MjData:
         data = mujoco.MjData(self.model)
@@ -96,9 +97,9 @@ class SawyerVectorEnv(MujocoVectorEnv):
     def _measure(self, copy: int, data: mujoco.MjData) -> None:
         self._hands[copy] = self._hand_views[copy]
 
+    @abstractmethod
     def _decorate(self, copy: int, model: mujoco.MjModel) -> None:
         """Show the goal of one copy in a model that is only drawn."""
-        raise NotImplementedError
 
     def _draw(self, copy: int, render_mode: str) -> NDArray[np.uint8] | None:
         if self._renderer is None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mher_pl.envs import make
 from mher_pl.envs.goal import GOAL_KEYS
-from mher_pl.errors import UserError, reason
+from mher_pl.errors import UserError, reason_of
 from mher_pl.inspection.goal_entries import goal_entries, require_no_trace
 from mher_pl.inspection.probe import PROBE_MAX_STEPS, take_probe
 from mher_pl.inspection.rewards import require_same_rewards, require_told_apart, require_vectorised, sparse_rewards
@@ -40,7 +40,7 @@ def inspect_task(
             import_module(env.partition(":")[0])
     except Exception as error:  # whatever a user's module does
         allowed = "the id of a Gymnasium goal environment"
-        raise UserError(f"data.env is {env!r}; allowed: {allowed} ({reason(error)})") from error
+        raise UserError(f"data.env is {env!r}; allowed: {allowed} ({reason_of(error)})") from error
     if "render_mode" in env_kwargs:
         raise UserError(f"data.env_kwargs is {env_kwargs!r}; allowed: no render_mode, which `watch` and Video set")
     try:
@@ -50,7 +50,9 @@ def inspect_task(
     except gym.error.Error as error:
         raise UserError(f"data.env is {env!r} with data.env_kwargs {env_kwargs!r}: {error}") from error
     except Exception as error:  # whatever the environment says of its arguments
-        raise UserError(f"data.env_kwargs is {env_kwargs!r}; allowed: arguments of {env} ({reason(error)})") from error
+        raise UserError(
+            f"data.env_kwargs is {env_kwargs!r}; allowed: arguments of {env} ({reason_of(error)})"
+        ) from error
     try:
         task = _read_task(env, env_kwargs, env_made, goal_indices, desired_goal_indices)
     finally:
@@ -80,7 +82,7 @@ def _read_task(
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"data.env is {made}, which fails on its first steps ({reason(error)})") from error
+        raise UserError(f"data.env is {made}, which fails on its first steps ({reason_of(error)})") from error
     for key, seen in zip(GOAL_KEYS, (probe.states, probe.achieved, probe.desired), strict=True):
         usable = np.abs(seen.astype(float)) <= LARGEST_SEEN  # [N, size], not of NaN
         if not usable.all():
@@ -155,8 +157,8 @@ def _require_reward_of_closed(task: Task) -> None:
         task.raw_reward(goal, goal)
     except Exception as error:
         raise UserError(
-            f"data.env is {task.env!r}, whose compute_reward fails once the environment is closed ({reason(error)}); "
-            "allowed: one that works without what close frees, for it relabels beside the environments that are stepped"
+            f"data.env is {task.env!r}, whose compute_reward fails once it is closed ({reason_of(error)}); allowed: "
+            "one that works without what close frees, for it relabels beside the environments that are stepped"
         ) from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mher_pl.errors import UserError, reason
+from mher_pl.errors import UserError, reason_of
 from mher_pl.inspection.goal_entries import Array
 from mher_pl.inspection.probe import Probe
 from mher_pl.task import RewardFunction
@@ -21,7 +21,7 @@ def require_vectorised(name: str, compute_reward: RewardFunction, goal: Array) -
         rewards = np.asarray(compute_reward(goals, goals, {}), dtype=float)
     except Exception as error:
         raise UserError(
-            f"data.env is {name!r}, whose compute_reward fails on a batch of goals ({reason(error)}); allowed: "
+            f"data.env is {name!r}, whose compute_reward fails on a batch of goals ({reason_of(error)}); allowed: "
             "compute_reward(achieved [B, goal], desired [B, goal], info) -> [B], where info is empty"
         ) from error
     if rewards.shape != (count,):

@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 
-from mher_pl.errors import UserError
+from mher_pl.errors import UserError, reason_of
 from mher_pl.run.cli import MherCLI
 from mher_pl.run.messages import quiet
 
@@ -27,7 +27,7 @@ def main() -> None:
             except UserError as error:
                 reason = str(error)
             except Exception as error:
-                reason = f"{type(error).__name__}: {error}"
+                reason = reason_of(error)
             print(" ".join(reason.split()), file=answers, flush=True)
 
 

@@ -21,10 +21,10 @@ from mher_pl.callbacks import (
     Progress,
     RelabelGoalLogger,
     RunCheckpoint,
+    RunEnd,
     SavedInterruption,
     SeedSummary,
     Timing,
-    ended_by_signals,
 )
 from mher_pl.data import GoalDataModule
 from mher_pl.errors import EnvironmentFailed, SeedsFailed, UserError, require, require_int
@@ -45,6 +45,7 @@ from mher_pl.run.trainer_settings import (
     require_other_names,
     require_trainer_settings,
 )
+from mher_pl.signals import ended_by_signals
 from mher_pl.storage.folder import RunFolders, checkpoint_file, local_path
 from mher_pl.storage.metrics import MetricsTable
 from mher_pl.storage.settings import flatten
@@ -186,7 +187,7 @@ class MherCLI(LightningCLI):
         kwargs["plugins"] = [*as_list(config["plugins"]), PlainCheckpointIO()]
         if config["strategy"] in STRATEGIES:
             kwargs["strategy"] = STRATEGIES[config["strategy"]]()
-        callbacks: list[Callback] = [Timing(), KeptArguments()]
+        callbacks: list[Callback] = [Timing(), KeptArguments(), RunEnd()]
         if self.subcommand in (None, "fit"):
             folders = self._find_folders(config)
             if not config["fast_dev_run"]:

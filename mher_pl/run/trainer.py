@@ -10,11 +10,11 @@ from typing import Any
 
 from lightning import Trainer
 
-from mher_pl.callbacks.interruption import signals_given_back
 from mher_pl.errors import Interrupted, UserError, require
 from mher_pl.run.output import Output
 from mher_pl.run.start import Start
 from mher_pl.run.threads import cpu_threads
+from mher_pl.signals import signals_given_back
 
 
 class RunTrainer(Trainer):

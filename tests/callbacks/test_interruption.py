@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 from lightning import Callback
 
-from mher_pl.callbacks.interruption import Interruption, signals_given_back
+from mher_pl.callbacks.interruption import Interruption
 from mher_pl.errors import Interrupted
+from mher_pl.signals import signals_given_back
 
 
 class Fail(Callback):

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torchrl.envs.utils import check_env_specs
 
-from mher_pl.data.collect import Collected, EpisodeEnv
+from mher_pl.data.collect import Collected
+from mher_pl.data.episode_env import EpisodeEnv
 from mher_pl.envs import make, make_vec
 from mher_pl.errors import EnvironmentFailed, NonFiniteError, UserError
 from mher_pl.exploration import NoisyActor
@@ -209,6 +210,13 @@ def test_a_non_finite_action_stops_with_the_place(num_envs: int, env: str):
     collect = collector(env, action=float("nan"), random=0.0, num_envs=num_envs)
     with pytest.raises(NonFiniteError, match=r"of training episodes? 0( to 1)? is NaN or infinite"):
         collect.next()
+
+
+def test_an_environment_that_can_be_made_once_alone_fails_in_a_line():
+    with pytest.raises(
+        EnvironmentFailed, match=r"the making of 1 for training .OSError: the port is taken, goal_tasks"
+    ):
+        collector("goal_tasks:Alone-v0")
 
 
 @pytest.mark.parametrize("num_envs", [1, 2])

@@ -14,8 +14,8 @@ import torch
 from lightning import Callback
 
 from mher_pl.__main__ import main
-from mher_pl.errors import end_signals
 from mher_pl.run import failures
+from mher_pl.signals import end_signals
 from tests.trained_runs import arguments, fit, run_folder, run_process, scalars, state
 
 DISK_KB = 15000  # for one checkpoint of the small run, the one that is written beside it, and what is logged
