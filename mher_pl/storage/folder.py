@@ -68,15 +68,17 @@ class RunFolders:
         Raises:
             UserError: an earlier run has a checkpoint and the newest none, so it is not clear which one is meant.
         """
-        numbered = [self.folder(number) for number in range(self.newest(), 0, -1)]
-        folders = [folder for folder in numbered if folder.is_dir() and any(folder.iterdir())]  # others never began
+        folders = [self.folder(number) for number in range(self.newest(), 0, -1)]
+        began = [folder for folder in folders if folder.is_dir() and any(folder.iterdir())]  # not built alone
         saved = [folder for folder in folders if (folder / LAST).is_file()]
-        if saved and saved[0] != folders[0]:
+        if saved and saved[0] != began[0]:
             raise UserError(
-                f"ckpt_path is 'last', but {folders[0].name} ended before its first checkpoint; allowed: {saved[0]}, "
-                f"or last once {folders[0].name} is removed"
+                f"ckpt_path is 'last', but {began[0].name} ended before its first checkpoint; allowed: {saved[0]}, "
+                f"or last once {began[0].name} is removed"
             )
-        return (folders[0] if folders else None), (saved[0] / LAST if saved else None)
+        if saved:
+            return saved[0], saved[0] / LAST
+        return (folders[0] if folders else None), None
 
     def owner(self, checkpoint: Path) -> Path | None:
         """Return the run's folder if `checkpoint` is the last one of a run of this task, algorithm and seed."""

@@ -1,5 +1,7 @@
 """What a start of `fit` does with the folder, the checkpoint and the settings that it finds."""
 
+import shutil
+
 import pytest
 from trained_runs import fit, run_folder
 
@@ -98,7 +100,8 @@ def test_a_url_is_refused(tmp_path, monkeypatch, capsys):
 def test_last_is_not_taken_up_by_a_later_run_that_has_no_checkpoint(begun, capsys):
     later = run_folder(begun, name="seed_0-2")
     later.mkdir()
+    (later / "config.yaml").touch()
     assert fit(begun, RESUME, epochs=2) == 1
     errors = capsys.readouterr().err
     assert f"seed_0-2 ended before its first checkpoint; allowed: {run_folder(begun)}, or last once" in errors
-    later.rmdir()
+    shutil.rmtree(later)
