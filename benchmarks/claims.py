@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from output import replace_between
 from scipy.stats import bootstrap
 
 from mher_pl.compare.kept import read_kept
@@ -246,9 +247,7 @@ def table(found: list[tuple[str, str, str, str]]) -> str:
 
 
 if __name__ == "__main__":
-    page = ROOT / "docs" / "claims.md"
-    before, rest = page.read_text().split(BEGIN)
     found = rows()
     text = f"{summary(found)}\n{table(found)}"
-    page.write_text(before + BEGIN + text + END + rest.split(END)[1])
+    replace_between(ROOT / "docs" / "claims.md", BEGIN, END, text)
     print(text)

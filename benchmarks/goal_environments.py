@@ -20,6 +20,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from output import replace_between
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "goal_environments.json"
 DOCS = ROOT / "docs" / "tasks.md"
@@ -186,10 +188,8 @@ def main() -> None:
             print(row["id"], row.get("refused") or row.get("failed") or "trains", flush=True)
         RESULTS.write_text(json.dumps([rows[key] for key in sorted(rows)], indent=1) + "\n")
     failed = [row["id"] for row in rows.values() if "failed" in row]
-    text = DOCS.read_text()
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
     good = [rows[key] for key in sorted(rows) if "failed" not in rows[key]]
-    DOCS.write_text(f"{before}{BEGIN}\n{table(good)}\n{END}{after}")
+    replace_between(DOCS, BEGIN, END, f"\n{table(good)}\n")
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from mher_pl import load
 from mher_pl.mher import MHER
 from mher_pl.networks import MLP
-from mher_pl.run.api import Parts
+from mher_pl.run.api import Loaded
 
 RESULTS = Path(__file__).resolve().parent / "results" / "gpu.json"
 METHODS = "mher", "mher_plus"
@@ -57,7 +57,7 @@ def after_short_fit(method: str, accelerator: str, function: Any, **settings: An
             "trainer.enable_checkpointing": False,
             "evaluation.episodes": 1,
         }
-        run: Parts = load("fetch", method, **(short | settings))
+        run: Loaded = load("fetch", method, **(short | settings))
         end = AtEnd(function)
         run.trainer.callbacks.append(end)
         run.trainer.fit(run.model, run.datamodule)

@@ -9,6 +9,7 @@ import statistics
 from pathlib import Path
 
 import numpy as np
+from output import replace_between
 
 from mher_pl.compare.figure import Curve, draw_curves
 from mher_pl.compare.kept import Curves, read_kept
@@ -81,9 +82,7 @@ def curve(kept: Curves, task: str, method: str) -> Curve:
 
 def main() -> None:
     """Write the table and draw all figures."""
-    page = ROOT / "docs" / "methods.md"
-    before, rest = page.read_text().split(BEGIN)
-    page.write_text(before + BEGIN + table() + END + rest.split(END)[1])
+    replace_between(ROOT / "docs" / "methods.md", BEGIN, END, table())
     kept = read_kept(KEPT)
     for name, shown in PAGES.items():
         panels = {task: {method: curve(kept, task, method) for method in ("mher", "her", *shown)} for task in TASKS}

@@ -50,7 +50,7 @@ def main() -> None:
         for source in sources.values():
             source.close()
     report.values["steps_per_second"] = rows
-    report.table("Environment steps a second of collecting, by data.num_envs, medians of 5.", "task", rows)
+    report.table(f"Environment steps a second of collecting, by data.num_envs, medians of {ROUNDS}.", "task", rows)
     report.write()
 
 

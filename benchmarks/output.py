@@ -42,6 +42,12 @@ class Report:
         )
 
 
+def replace_between(page: Path, begin: str, end: str, text: str) -> None:
+    """Put a text between the marks of a page, which stay."""
+    before, rest = page.read_text().split(begin)
+    page.write_text(before + begin + text + end + rest.split(end)[1])
+
+
 def table(first_column: str, rows: dict[str, dict[str, Any]]) -> str:
     """Lay rows out as a Markdown table, their names in the first column."""
     columns = [first_column, *next(iter(rows.values()))]

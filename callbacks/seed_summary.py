@@ -20,6 +20,7 @@ from mher_pl.errors import Interrupted
 from mher_pl.parallel.board import FAILED, FINISHED, RUNNING, SeedBoard, SeedRecord, launch_id
 from mher_pl.parallel.seeds import SeedParallelStrategy
 
+PATIENCE_S = 1800  # without a word, after which a seed on another node counts as lost, once the first has ended
 POLL_S = 0.5
 
 
@@ -34,16 +35,14 @@ class SeedSummary(Callback):
     Args:
         run: the folder of this seed's run, with its file in it; of a trial, which has none, None.
         seed: of this process.
-        patience_s: seconds without a word after which a seed on another node counts as lost; looked at only after the
-            first seed's own end.
     """
 
     strategy: SeedParallelStrategy  # it, the rank and the board: from `setup` on
     rank: int
     board: SeedBoard
 
-    def __init__(self, run: Path | None, seed: int, patience_s: float = 1800.0) -> None:
-        self.run, self.seed, self.patience_s = run, seed, patience_s
+    def __init__(self, run: Path | None, seed: int) -> None:
+        self.run, self.seed = run, seed
         self.logged = -1  # the last epoch whose summary is logged
         self._failures: dict[int, str] = {}  # by rank, why it is out
         self._started = False
@@ -143,8 +142,8 @@ class SeedSummary(Callback):
                 record.state = FINISHED
             elif code is not None:
                 self._drop(rank, f"exit code {code}")
-            elif self._ended and rank not in exit_codes and self._silence(rank, record) > self.patience_s:
-                self._drop(rank, f"nothing heard for {self.patience_s:.0f} s")
+            elif self._ended and rank not in exit_codes and self._silence(rank, record) > PATIENCE_S:
+                self._drop(rank, f"nothing heard for {PATIENCE_S} s")
         return records
 
     def _silence(self, rank: int, record: SeedRecord) -> float:

@@ -9,15 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mher_pl.networks import BatchedLinear
+from mher_pl.networks import BatchedLinear, init_xavier
 
 
 def xavier(members: int, fan_in: int, fan_out: int, kind: type[BatchedLinear] = BatchedLinear) -> BatchedLinear:
     """Create a layer of every member with Xavier-uniform weights and zero biases."""
     layer = kind(members, fan_in, fan_out)
-    for weight in layer.weight.data:
-        nn.init.xavier_uniform_(weight)
-    nn.init.zeros_(layer.bias)
+    init_xavier(layer)
     return layer
 
 

@@ -25,6 +25,13 @@ class BatchedLinear(nn.Module):
         return torch.baddbmm(self.bias[chosen], inputs, self.weight[chosen])
 
 
+def init_xavier(layer: nn.Linear | BatchedLinear) -> None:
+    """Give a layer, or those of each member, Xavier-uniform weights and zero biases."""
+    for weight in layer.weight.data.view(-1, *layer.weight.shape[-2:]):
+        nn.init.xavier_uniform_(weight)
+    nn.init.zeros_(layer.bias)
+
+
 class MLP(nn.Module):
     """Fully connected layers with ReLU or swish between them, Xavier-uniform weights and zero biases.
 
@@ -40,9 +47,7 @@ class MLP(nn.Module):
         self.layers = nn.ModuleList()
         for shape in pairwise(sizes):
             linear = nn.Linear(*shape) if members is None else BatchedLinear(members, *shape)
-            for weight in linear.weight.data.view(-1, *linear.weight.shape[-2:]):
-                nn.init.xavier_uniform_(weight)
-            nn.init.zeros_(linear.bias)
+            init_xavier(linear)
             self.layers.append(linear)
 
     def forward(self, inputs: Tensor, chosen: Tensor | None = None) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mher_pl.run.api import Parts, load
+from mher_pl.run.api import Loaded, load
 from mher_pl.run.messages import quiet
 
 ROOT = Path(__file__).parent.parent
@@ -35,7 +35,7 @@ def _quiet() -> None:
 def build(tmp_path: Path):
     """Return a function that builds module, data and trainer from config names, small and below `tmp_path`."""
 
-    def build_small(*configs: str, **overrides: object) -> Parts:
+    def build_small(*configs: str, **overrides: object) -> Loaded:
         quiet()  # pytest forgets it with each test
         paths = [ROOT / "configs" / f"{name}.yaml" for name in configs]
         return load(*paths, **SMALL | {"trainer.default_root_dir": tmp_path} | overrides)

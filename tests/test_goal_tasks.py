@@ -15,7 +15,7 @@ from mher_pl.__main__ import main
 from mher_pl.errors import UserError
 from mher_pl.policy import load_policy
 from mher_pl.relabel import Future, Keep
-from mher_pl.run.api import Parts, load
+from mher_pl.run.api import Loaded, load
 
 METHODS = {path.stem: path.read_text() for path in sorted((ROOT / "configs" / "algorithms").glob("*.yaml"))}
 TINY = {
@@ -51,14 +51,14 @@ def tiny(method: str) -> dict[str, object]:
     return TINY | settings
 
 
-def train(build, env: str, method: str = "her", **overrides) -> Parts:
+def train(build, env: str, method: str = "her", **overrides) -> Loaded:
     """A tiny fit of a method on one of the small tasks."""
     run = build("point2d", f"algorithms/{method}", **tiny(method) | {"data.env": f"goal_tasks:{env}-v0"} | overrides)
     run.trainer.fit(run.model, run.datamodule)
     return run
 
 
-def replayed(run: Parts, relabel=None, size: int = 400):
+def replayed(run: Loaded, relabel=None, size: int = 400):
     """Transitions of a run's replay as its losses would see them."""
     return (relabel or Keep())(run.datamodule.replay.sample(size), run.model, generator())
 
@@ -243,7 +243,7 @@ class TestConfigured:
 
     KWARGS = "{config: {radius: 0.1}}"
 
-    def check(self, run: Parts) -> None:
+    def check(self, run: Loaded) -> None:
         goals = np.zeros((1, 2), dtype=np.float32)
         assert run.datamodule.env_kwargs == {"config": {"radius": 0.1}}
         assert run.datamodule.task.compute_reward(goals, goals + np.float32(0.1), {}) == -1.0

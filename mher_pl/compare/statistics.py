@@ -94,8 +94,8 @@ def area_under_curve(env_steps: Sequence[int], success_rates: Sequence[float]) -
     return float(np.trapezoid(success_rates, env_steps) / (env_steps[-1] - env_steps[0]))
 
 
-def steps_to_success(env_steps: Sequence[int], success_rates: Sequence[float], threshold: float = 0.95) -> float:
-    """Return the environment steps at the first evaluation that reaches `threshold`; infinity if none does."""
+def steps_to_success(env_steps: Sequence[int], success_rates: Sequence[float]) -> float:
+    """Return the environment steps at the first evaluation that reaches 95 %; infinity if none does."""
     # Rates are means of 0 and 1 stored in 32 bits: 95 of 100 successes read back as 0.949999988.
-    reached = [steps for steps, rate in zip(env_steps, success_rates, strict=True) if rate >= threshold - 1e-6]
+    reached = [steps for steps, rate in zip(env_steps, success_rates, strict=True) if rate >= 0.95 - 1e-6]
     return float(reached[0]) if reached else math.inf

@@ -75,7 +75,7 @@ class GoalDataModule(LightningDataModule):
         episodes_per_epoch: training episodes of an epoch.
         batches_per_episode: batches learned from after each episode; None is one for each step that it may have.
         batch_size: transitions of a batch.
-        capacity: transitions that the replay holds.
+        capacity: transitions that the replay holds; an episode that ends early takes the room of a whole one.
         source: where episodes come from.
         exploration: how the episodes explore.
         practice: which goals the episodes pursue.
@@ -200,9 +200,9 @@ class GoalDataModule(LightningDataModule):
                 f"data.capacity is {self.capacity}; allowed: at least {len(episodes) * self.task.horizon}, for the "
                 f"{len(episodes)} episodes of data.source"
             )
+        uses_phi = agent.dynamics is not None or any(part.uses_phi for part in agent.parts.values())
         for episode in episodes.unbind(0):
             taken = without_padding(episode)
-            uses_phi = agent.dynamics is not None or any(part.uses_phi for part in agent.parts.values())
             if uses_phi:
                 self.task.check_achieved_goals(taken["observation"], taken["achieved_goal"], self.episodes)
             self.episodes += 1

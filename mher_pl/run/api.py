@@ -13,7 +13,7 @@ from mher_pl.run.cli import MherCLI
 from mher_pl.storage.settings import as_text
 
 
-class Parts(NamedTuple):
+class Loaded(NamedTuple):
     """What a config describes, built and not yet run."""
 
     model: Agent
@@ -21,7 +21,7 @@ class Parts(NamedTuple):
     trainer: Trainer
 
 
-def load(*configs: str | Path, **overrides: Any) -> Parts:
+def load(*configs: str | Path, **overrides: Any) -> Loaded:
     """Build module, data module and trainer from config files or their names, as `fit` does: `load("fetch", "her")`.
 
     `overrides` are settings with their dotted keys: `**{"trainer.max_epochs": 3}`. With `ckpt_path="last"`, or a
@@ -44,4 +44,4 @@ def load(*configs: str | Path, **overrides: Any) -> Parts:
             raise UserError(f"{key} is {shown(value)}; allowed: {allowed} ({error})") from error
     cli = MherCLI(args, run=False)
     cli.tell_start()
-    return Parts(cli.model, cli.datamodule, cli.trainer)
+    return Loaded(cli.model, cli.datamodule, cli.trainer)

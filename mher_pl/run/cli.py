@@ -13,13 +13,9 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, Namespa
 
 from mher_pl.agent import Agent
 from mher_pl.callbacks import (
-    Evaluation,
-    GoalMap,
     Interruption,
     KeptArguments,
-    ModelWarmup,
     Progress,
-    RelabelGoalLogger,
     RunCheckpoint,
     RunEnd,
     SavedInterruption,
@@ -36,7 +32,7 @@ from mher_pl.run.arguments import Parser, expand_run, resolve_configs
 from mher_pl.run.messages import UsageError, as_written, explain, explain_class, quiet
 from mher_pl.run.output import Output, as_list
 from mher_pl.run.saved_config import SaveRunConfig, own_config
-from mher_pl.run.settings_help import SECTIONS, describe
+from mher_pl.run.settings_help import CALLBACKS, SECTIONS, TOP, describe
 from mher_pl.run.start import Start, find_start
 from mher_pl.run.trainer import RunTrainer
 from mher_pl.run.trainer_settings import (
@@ -80,16 +76,12 @@ class MherCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what a config holds beside Lightning's trainer, model and data."""
-        parser.add_argument(
-            "--algorithm", type=str, default="mher", help="name of the method in run folders and reports"
-        )
-        parser.add_argument("--threads", type=int | None, default=None, help="CPU threads, see configs/*.yaml")
+        parser.add_argument("--algorithm", type=str, default="mher", help=TOP["algorithm"])
+        parser.add_argument("--threads", type=int | None, default=None, help=TOP["threads"])
         if self.built_only:
-            parser.add_argument("--ckpt_path", type=str | None, default=None, help="checkpoint to start from, or last")
-        parser.add_lightning_class_args(ModelWarmup, "warmup")
-        parser.add_lightning_class_args(Evaluation, "evaluation")
-        parser.add_lightning_class_args(RelabelGoalLogger, "relabel_goals")
-        parser.add_lightning_class_args(GoalMap, "goal_map")
+            parser.add_argument("--ckpt_path", type=str | None, default=None, help=TOP["ckpt_path"])
+        for section, callback in CALLBACKS.items():
+            parser.add_lightning_class_args(callback, section)
         parser.set_defaults({"model": "mher_pl.mher.MHER"})
         parser.link_arguments("data.task", "model.init_args.task", apply_on="instantiate")
         parser.link_arguments("seed_everything", "model.init_args.seed")
@@ -189,7 +181,7 @@ class MherCLI(LightningCLI):
             kwargs["strategy"] = STRATEGIES[config["strategy"]]()
         callbacks: list[Callback] = [Timing(), KeptArguments(), RunEnd()]
         if self.subcommand in (None, "fit"):
-            folders = self._find_folders(config)
+            folders = self._settle_start(config)
             if not config["fast_dev_run"]:
                 writes = self.seed_parallel or global_rank(config["devices"]) == 0
                 self.output = Output.claim(folders, self.start, writes)
@@ -236,8 +228,8 @@ class MherCLI(LightningCLI):
             trainer.fit_loop.max_epochs = self.start.epochs  # early stopping would look only after another one
         return trainer
 
-    def _find_folders(self, config: dict[str, Any]) -> RunFolders:
-        """Return where the run's folder lies among others, once it is clear that it can start where it is to.
+    def _settle_start(self, config: dict[str, Any]) -> RunFolders:
+        """Find where the run starts, and return where its folder lies among others, once it is clear that it can.
 
         Raises:
             UserError: it cannot.

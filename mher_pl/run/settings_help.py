@@ -15,14 +15,8 @@ from mher_pl.callbacks import Evaluation, GoalMap, ModelWarmup, RelabelGoalLogge
 from mher_pl.data import GoalDataModule
 from mher_pl.storage.settings import as_text
 
-SECTIONS = {
-    "data": GoalDataModule,
-    "warmup": ModelWarmup,
-    "evaluation": Evaluation,
-    "relabel_goals": RelabelGoalLogger,
-    "goal_map": GoalMap,
-    "trainer": Trainer,
-}
+CALLBACKS = {"warmup": ModelWarmup, "evaluation": Evaluation, "relabel_goals": RelabelGoalLogger, "goal_map": GoalMap}
+SECTIONS = {"data": GoalDataModule} | CALLBACKS | {"trainer": Trainer}
 TOP = {
     "algorithm": "name of the method in run folders and reports",
     "seed_everything": "seed of everything: environment, exploration, replay, networks",
