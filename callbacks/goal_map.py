@@ -1,5 +1,6 @@
 """Maps of the goal space: which goals are reached, and which the critic thinks near."""
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any, cast
 
@@ -75,6 +76,25 @@ def draw_maps(episodes: Episodes, agent: Agent) -> Figure | None:
             goal[:, pair] = cell
         q = values(agent, episodes.observations[: len(goals)][:STARTS], asked.flatten(0, 1))
         columns.append(("Q at the start", "viridis", list(q.split(CELLS**2))))
+    return draw_columns(columns, pairs, grid, goals, success)
+
+
+def draw_columns(
+    columns: Sequence[tuple[str, str, list[Tensor]]],
+    pairs: Sequence[tuple[int, int]],
+    grid: Tensor,
+    goals: Tensor,
+    success: Tensor,
+) -> Figure:
+    """Draw columns of maps, one below the other for every pair of dimensions.
+
+    Args:
+        columns: each a title, a colour map, and for every pair the values of its cells [CELLS * CELLS], by rows.
+        pairs: dimensions of goals.
+        grid: the cells' places in every dimension, [CELLS, goal].
+        goals: of the episodes, [N, goal], shown on the maps of the first column.
+        success: of the episodes, [N].
+    """
     width, height = 3.0 * len(columns) + 0.6, 2.6 * len(pairs) + 0.6  # inches
     with matplotlib.rc_context({"font.size": 9}):
         figure = Figure(figsize=(width, height), dpi=100)

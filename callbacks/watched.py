@@ -1,6 +1,7 @@
 """An episode of the policy as it is seen."""
 
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,17 +61,17 @@ def watch(agent: Agent, env_kwargs: dict[str, Any], seed: int, steps: int) -> Wa
     frames: list[np.ndarray] = []
     states: list[dict[str, Tensor]] = []
     ended = terminated = False
-    while not ended and len(frames) < steps:
-        frames.append(np.array(env.render()))
-        state = as_tensors(observation)
-        action = agent.act(state["observation"], state["desired_goal"])
-        states.append(state | {"action": action})
-        try:
-            observation, _, terminated, truncated, info = env.step(action.numpy())
-        except Exception as error:
-            raise EnvironmentFailed(f"step {len(frames) - 1} of an episode that is shown", error) from error
-        ended = terminated or truncated
-    env.close()
+    with closing(env):
+        while not ended and len(frames) < steps:
+            frames.append(np.array(env.render()))
+            state = as_tensors(observation)
+            action = agent.act(state["observation"], state["desired_goal"])
+            states.append(state | {"action": action})
+            try:
+                observation, _, terminated, truncated, info = env.step(action.numpy())
+            except Exception as error:
+                raise EnvironmentFailed(f"step {len(frames) - 1} of an episode that is shown", error) from error
+            ended = terminated or truncated
     states.append(as_tensors(observation))
     success = bool(info["is_success"])
 

@@ -193,19 +193,7 @@ def load_policy(path: str | Path, device: str | torch.device = "cpu") -> Policy:
         file = shipped[str(path)]
     else:
         file = checkpoint_file(path, others=f"{HUB}user/repo, or a policy's name: {', '.join(shipped)}")
-    if file.suffix == ALONE:
-        description, weights, prefix = *_read_alone(file), "actor"
-    else:
-        checkpoint = read_checkpoint(file)
-        agent, weights = checkpoint["agent"], checkpoint["state_dict"]
-        description = {key: agent[key] for key in ("task", "inputs", "hidden_sizes", "planner") if key in agent}
-        description["env_kwargs"] = checkpoint["GoalDataModule"]["env_kwargs"]
-        prefix = agent["acting"]
-        if agent["acting_class"] not in map(class_path, (Actor, Generators)):
-            raise UserError(
-                f"{file} holds no actor of mher_pl, but as {prefix} a {agent['acting_class']}; allowed: checkpoints of "
-                "methods whose policy is a mher_pl.networks.Actor"
-            )
+    description, weights, prefix = (*_read_alone(file), "actor") if file.suffix == ALONE else _read_of_checkpoint(file)
     try:
         policy = Policy(description)
     except (TypeError, KeyError) as error:
@@ -228,6 +216,21 @@ def save_policy(policy: Policy, path: str | Path) -> None:
     """Write a policy alone, for `load_policy`: its weights, and in the file's metadata its description."""
     text = json.dumps({"format": FORMAT, "version": __version__, "policy": policy.description})
     Path(path).write_bytes(save(policy.network.state_dict(), metadata={"mher_pl": text}))
+
+
+def _read_of_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], str]:
+    """Return description and weights of a checkpoint's policy, and what its weights' names begin with."""
+    checkpoint = read_checkpoint(path)
+    agent = checkpoint["agent"]
+    description = {key: agent[key] for key in ("task", "inputs", "hidden_sizes", "planner") if key in agent}
+    description["env_kwargs"] = checkpoint["GoalDataModule"]["env_kwargs"]
+    prefix = agent["acting"]
+    if agent["acting_class"] not in map(class_path, (Actor, Generators)):
+        raise UserError(
+            f"{path} holds no actor of mher_pl, but as {prefix} a {agent['acting_class']}; allowed: checkpoints of "
+            "methods whose policy is a mher_pl.networks.Actor"
+        )
+    return description, checkpoint["state_dict"], prefix
 
 
 def _read_alone(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle, product
 from math import ceil
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -77,23 +78,9 @@ def draw_curves(
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
     lines: dict[str, dict[str, Line2D]] = {}  # by task and algorithm
     for panel, (task, curves) in zip(axes.flat, tasks.items(), strict=False):
-        lines[task] = {}
         styles = _styles(list(curves) if own_legends else algorithms)
-        drawn = [name for name in reversed([*known, *others]) if name in curves]  # the first lies on top
-        for algorithm in sorted(drawn, key=lambda name: styles[name][1] != SOLID):  # broken lines above, with gaps
-            places, rates = curves[algorithm]
-            low, median, high = np.percentile(rates, [25, 50, 75], axis=0)  # [E] each
-            colour, line = styles[algorithm]
-            width = 2.4 if algorithm == "mher" else 1.5
-            marker = "o" if len(places) == 1 else None  # a line needs two points
-            panel.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0)
-            (lines[task][algorithm],) = panel.plot(
-                places, median, color=colour, linestyle=line, linewidth=width, marker=marker, label=algorithm
-            )
-        panel.set(title=_literal(task), xlabel=x_label, ylim=(-0.02, 1.02), xlim=_limits(curves))
-        panel.xaxis.get_major_locator().set_params(integer=True, nbins=6)
-        panel.grid(alpha=0.25, linewidth=0.6)
-        panel.spines[["top", "right"]].set_visible(False)
+        lines[task] = _draw_panel(panel, {name: curves[name] for name in [*known, *others] if name in curves}, styles)
+        panel.set(title=_literal(task), xlabel=x_label)
     for panel in axes[:, 0]:
         panel.set_ylabel("success rate")
     for panel in axes.flat[len(tasks) :]:
@@ -126,6 +113,26 @@ def draw_curves(
         title_fontsize="small",
     )
     return figure
+
+
+def _draw_panel(panel: Any, curves: Mapping[str, Curve], styles: Mapping[str, tuple]) -> dict[str, Line2D]:
+    """Draw the curves of a task, the first on top and broken lines above solid ones, and return their lines."""
+    lines = {}
+    for algorithm in sorted(reversed(list(curves)), key=lambda name: styles[name][1] != SOLID):
+        places, rates = curves[algorithm]
+        low, median, high = np.percentile(rates, [25, 50, 75], axis=0)  # [E] each
+        colour, line = styles[algorithm]
+        width = 2.4 if algorithm == "mher" else 1.5
+        marker = "o" if len(places) == 1 else None  # a line needs two points
+        panel.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0)
+        (lines[algorithm],) = panel.plot(
+            places, median, color=colour, linestyle=line, linewidth=width, marker=marker, label=algorithm
+        )
+    panel.set(ylim=(-0.02, 1.02), xlim=_limits(curves))
+    panel.xaxis.get_major_locator().set_params(integer=True, nbins=6)
+    panel.grid(alpha=0.25, linewidth=0.6)
+    panel.spines[["top", "right"]].set_visible(False)
+    return lines
 
 
 def _styles(names: Sequence[str]) -> dict[str, tuple]:
