@@ -13,6 +13,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from mher_pl.agent import Agent
+from mher_pl.data.episode import VECTORS, with_padding
 from mher_pl.envs import make
 from mher_pl.envs.goal import GOAL_KEYS
 from mher_pl.errors import EnvironmentFailed, UserError
@@ -75,18 +76,7 @@ def watch(agent: Agent, env_kwargs: dict[str, Any], seed: int, steps: int) -> Wa
     states.append(as_tensors(observation))
     success = bool(info["is_success"])
 
-    def padded(key: str, length: int) -> Tensor:
-        values = torch.stack([state[key] for state in states if key in state][:length])
-        return torch.cat([values, values[-1:].expand(length - len(values), -1)])
-
-    episode = TensorDict(
-        {
-            "observation": padded("observation", task.horizon + 1),
-            "achieved_goal": padded("achieved_goal", task.horizon + 1),
-            "desired_goal": padded("desired_goal", task.horizon),
-            "action": padded("action", task.horizon),
-            "length": torch.tensor(len(frames)),
-            "failed": torch.tensor(terminated and not success),
-        }
-    )
+    vectors = {key: torch.stack([state[key] for state in states if key in state]) for key in VECTORS}
+    vectors["desired_goal"] = vectors["desired_goal"][:-1]  # the goals that were acted for
+    episode = with_padding(TensorDict(vectors), task.horizon, failed=terminated and not success)
     return Watched(frames, episode, success)

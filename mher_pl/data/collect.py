@@ -10,6 +10,7 @@ from tensordict import TensorDict, TensorDictBase
 from torch import nn
 from torchrl.collectors import Collector
 
+from mher_pl.data.episode import not_finite
 from mher_pl.data.episode_env import EpisodeEnv
 from mher_pl.data.source import EpisodeSource
 from mher_pl.envs import make_vec
@@ -127,11 +128,9 @@ class Collected(EpisodeSource):
             },
             batch_size=[len(at_goal)],
         )
-        for key in ("observation", "achieved_goal", "desired_goal", "action"):
-            finite = torch.isfinite(episodes[key]).flatten(1).all(dim=1)  # [N]
-            if not finite.all():
-                number = finished.number + int(finite.int().argmin())
-                raise NonFiniteError(f"{key} of training episode {number} is NaN or infinite")
+        if found := not_finite(episodes):
+            key, place = found
+            raise NonFiniteError(f"{key} of training episode {finished.number + place} is NaN or infinite")
         finished.check(self.task, episodes["observation"])
         self.task.ends_at_goal |= bool((finished.terminated & at_goal).any())
         return episodes

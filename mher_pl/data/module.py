@@ -11,6 +11,7 @@ from tensordict import TensorDict
 from torch.utils.data import IterableDataset
 
 from mher_pl.agent import Agent
+from mher_pl.data.episode import without_padding
 from mher_pl.data.replay import EpisodeReplay
 from mher_pl.data.source import EpisodeSource
 from mher_pl.envs.registration import has_batch
@@ -287,13 +288,6 @@ class GoalDataModule(LightningDataModule):
             require(position < episodes, "data.episodes_per_epoch", episodes, f"more than {position}, {within}")
         for worker in state["workers"]:
             require_same_parts("data", self.parts, worker["parts"])
-
-
-def without_padding(episode: TensorDict) -> TensorDict:
-    """Return the steps that were taken: `observation` and `achieved_goal` [t+1], `desired_goal` and `action` [t]."""
-    length = int(episode["length"])
-    ends = {"observation": length + 1, "achieved_goal": length + 1, "desired_goal": length, "action": length}
-    return TensorDict({key: episode[key][:end] for key, end in ends.items()})
 
 
 def data_of(trainer: Trainer) -> GoalDataModule:

@@ -11,14 +11,13 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from tensordict import TensorDict
 
+from mher_pl.data.episode import VECTORS, not_finite, with_padding
 from mher_pl.data.source import EpisodeSource
 from mher_pl.envs.goal import GOAL_KEYS
 from mher_pl.errors import UserError, reason_of
 from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.folder import checkpoint_file
 from mher_pl.task import Task
-
-VECTORS = (*GOAL_KEYS, "action")  # of an episode, which has besides its length and whether it failed
 
 
 class OfflineEpisodes(EpisodeSource):
@@ -37,14 +36,12 @@ class OfflineEpisodes(EpisodeSource):
             UserError: they cannot be read, are none of the task's, or hold NaN or infinity.
         """
         episodes, self.task.ends_at_goal = self.read(self.task)
-        for key in VECTORS:
-            finite = torch.isfinite(episodes[key]).flatten(1).all(dim=1)  # [N]
-            if not finite.all():
-                number = int(finite.int().argmin())
-                raise UserError(
-                    f"data.source is {self.name}, whose episode {number} has a {key} that is NaN or infinite; allowed: "
-                    "finite numbers"
-                )
+        if found := not_finite(episodes):
+            key, number = found
+            raise UserError(
+                f"data.source is {self.name}, whose episode {number} has a {key} that is NaN or infinite; allowed: "
+                "finite numbers"
+            )
         return episodes
 
     @property
@@ -139,15 +136,9 @@ class MinariEpisodes(OfflineEpisodes):
             at_goal = bool(task.reward(achieved[-1:], desired[-2:-1]) == 0.0)
             terminated = bool(recorded.terminations[-1])
             ends_at_goal |= terminated and at_goal
-            episode = {
-                "observation": padded(observations["observation"], task.horizon + 1),
-                "achieved_goal": padded(achieved, task.horizon + 1),
-                "desired_goal": padded(desired[:-1], task.horizon),  # the goals that were acted for
-                "action": padded(as_float(unit_actions(recorded.actions, data.action_space)), task.horizon),
-                "length": torch.tensor(steps),
-                "failed": torch.tensor(terminated and not at_goal),
-            }
-            episodes.append(TensorDict(episode))
+            action = as_float(unit_actions(recorded.actions, data.action_space))
+            taken = TensorDict(observations | {"desired_goal": desired[:-1], "action": action})  # goals acted for
+            episodes.append(with_padding(taken, task.horizon, failed=terminated and not at_goal))
         if not episodes:
             raise UserError(f"data.source is {self.name}, which is empty; allowed: one with episodes")
         return torch.stack(episodes), ends_at_goal
@@ -194,8 +185,3 @@ def unit_actions(actions: NDArray[Any], space: spaces.Space) -> NDArray[Any]:
     low, high = space.low.astype(float), space.high.astype(float)
     width = np.where(high > low, high - low, 1.0)  # an entry that may have one value alone is -1
     return np.clip(2.0 * (actions - low) / width - 1.0, -1.0, 1.0)
-
-
-def padded(rows: torch.Tensor, length: int) -> torch.Tensor:
-    """Repeat the last of the rows [t, size] until there are `length`."""
-    return torch.cat([rows, rows[-1:].expand(length - len(rows), -1)])

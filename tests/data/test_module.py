@@ -2,7 +2,7 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-from mher_pl.data.module import without_padding
+from mher_pl.data.episode import without_padding
 from mher_pl.errors import UserError
 from mher_pl.exploration import NoisyActor
 
