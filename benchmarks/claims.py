@@ -229,9 +229,7 @@ def summary(found: list[tuple[str, str, str, str]]) -> str:
     for text, _, _, verdict in found:
         verdicts[text].add(verdict)
     kinds = {"held": "hold on all their tasks", "not held": "on none", "open": "are open"}
-    words = [
-        kinds.get("".join(verdict), "in part") if len(verdict) == 1 else "in part" for verdict in verdicts.values()
-    ]
+    words = [kinds.get(" and ".join(sorted(verdict)), "in part") for verdict in verdicts.values()]
     order = kinds["held"], "in part", kinds["not held"], kinds["open"]
     return f"Of {len(verdicts)} claims {', '.join(f'{words.count(word)} {word}' for word in order if word in words)}.\n"
 

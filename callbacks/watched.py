@@ -1,7 +1,7 @@
 """An episode of the policy as it is seen."""
 
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,11 +50,13 @@ def watch(agent: Agent, env_kwargs: dict[str, Any], seed: int, steps: int) -> Wa
         EnvironmentFailed: it raised an error on the way.
     """
     task = agent.task
+    stack = ExitStack()
     try:
-        env = make(task.env, render_mode="rgb_array", **env_kwargs)
+        env = stack.enter_context(closing(make(task.env, render_mode="rgb_array", **env_kwargs)))
         observation, _ = env.reset(seed=seed)
         env.render()
     except Exception as error:
+        stack.close()
         raise UserError(
             f"{task.env} cannot be drawn here ({type(error).__name__}: {error}); allowed: an environment that "
             "renders rgb_array, on a machine that can draw without a screen, such as by libegl1 and MUJOCO_GL=egl"
@@ -62,7 +64,7 @@ def watch(agent: Agent, env_kwargs: dict[str, Any], seed: int, steps: int) -> Wa
     frames: list[np.ndarray] = []
     states: list[dict[str, Tensor]] = []
     ended = terminated = False
-    with closing(env):
+    with stack:
         while not ended and len(frames) < steps:
             frames.append(np.array(env.render()))
             state = as_tensors(observation)

@@ -11,7 +11,8 @@ LARGEST = 1e9  # of a setting: what is beyond squares to infinity in 32-bit numb
 LARGEST_INT = 2**31 - 1
 LONGEST_MESSAGE = 300
 LONGEST_VALUE = 60  # of a setting in a message
-LIBRARIES = os.path.dirname(__file__), *(sysconfig.get_path(name) for name in ("stdlib", "platlib"))  # others' code
+LIBRARIES = tuple(folder + os.sep for folder in (os.path.dirname(__file__), sysconfig.get_path("stdlib")))
+INSTALLED = "site-packages", "dist-packages"  # folders of others' code
 
 
 class UserError(Exception):
@@ -60,9 +61,13 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what an error of somebody else's code says, and in which line of a file of theirs it was, if in any."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith((*LIBRARIES, "<"))]
+    """Return what an error of a user's code says, and in which line of a file it was, no library's."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    own = [
+        frame
+        for frame in frames
+        if not frame.filename.startswith(LIBRARIES) and not set(frame.filename.split(os.sep)) & set(INSTALLED)
+    ]
     where = f", {os.path.basename(own[-1].filename)}:{own[-1].lineno}" if own else ""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:150]}{where}"
 

@@ -17,7 +17,7 @@ def end_signals() -> list[signal.Signals]:
 
 @contextmanager
 def ended_by_signals(once: bool = False) -> Iterator[None]:
-    """Raise `Interrupted` on Ctrl-C, SIGTERM and SIGHUP within the block; if `once`, the ones that follow do nothing.
+    """Raise `Interrupted` on Ctrl-C, SIGTERM and SIGHUP within the block, at each of them, or only `once`.
 
     Signals are the main thread's: in another one nothing is changed.
     """

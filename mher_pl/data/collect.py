@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from errno import ENOSPC
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from torchrl.collectors import Collector
 from mher_pl.data.episode import not_finite
 from mher_pl.data.episode_env import EpisodeEnv
 from mher_pl.data.source import EpisodeSource
-from mher_pl.envs import make_vec
-from mher_pl.errors import EnvironmentFailed, NonFiniteError, UserError
+from mher_pl.envs import has_batch, make_vec
+from mher_pl.errors import NonFiniteError, UserError, reason_of
 from mher_pl.exploration import Act, Exploration
+from mher_pl.memory import is_out_of_memory
 from mher_pl.practice import Practice
 from mher_pl.streams import Stream, go_on, stream_generator
 from mher_pl.task import Task
@@ -72,19 +74,24 @@ class Collected(EpisodeSource):
         """Make the environments; the first episodes are collected when they are asked for.
 
         Raises:
-            UserError: their processes ended as they began.
-            EnvironmentFailed: they cannot be made beside each other.
+            UserError: their processes ended as they began, or they cannot be made again.
         """
         self.task = task
         try:
             envs = make_vec(task.env, num_envs=num_envs, processes=num_envs > 1, **env_kwargs)
-        except (EOFError, ConnectionError) as error:
-            raise UserError(
-                f"data.num_envs is {num_envs}, whose processes ended at their start; allowed: 1, or an id that they "
-                "can import, module:Name-v0, and in a script all that trains below if __name__ == '__main__'"
-            ) from error
         except Exception as error:
-            raise EnvironmentFailed(f"the making of {num_envs} for training", error) from error
+            if is_out_of_memory(error) or (isinstance(error, OSError) and error.errno == ENOSPC):
+                raise
+            if isinstance(error, EOFError | ConnectionError) and num_envs > 1 and not has_batch(task.env):
+                raise UserError(
+                    f"data.num_envs is {num_envs}, whose processes ended at their start; allowed: 1, or an id that "
+                    "they can import, module:Name-v0, and make, and in a script all that trains below if __name__ == "
+                    "'__main__'"
+                ) from error
+            raise UserError(
+                f"data.env is {task.env!r}, which could be made once and not again ({reason_of(error)}); allowed: one "
+                "that is made anew for training, and for evaluations beside it"
+            ) from error
         self.env = EpisodeEnv(envs, task.horizon, seed)
         self.practice = practice
         generator = stream_generator(seed, Stream.EXPLORATION)

@@ -15,7 +15,7 @@ from mher_pl.envs import make
 from mher_pl.envs.goal import GOAL_KEYS
 from mher_pl.errors import UserError, reason_of
 from mher_pl.inspection.goal_entries import goal_entries, require_no_trace
-from mher_pl.inspection.probe import PROBE_MAX_STEPS, take_probe
+from mher_pl.inspection.probe import PROBE_MAX_STEPS, Probe, take_probe
 from mher_pl.inspection.rewards import require_same_rewards, require_told_apart, require_vectorised, sparse_rewards
 from mher_pl.task import RewardFunction, Task
 
@@ -31,9 +31,10 @@ def inspect_task(
     """Make the environment once and read its `Task` off it.
 
     Raises:
-        UserError: `env` is unknown or no goal environment, has no fixed episode length, no vectorised `compute_reward`,
-            rewards that are not sparse, that `step` gives otherwise or that float32 goals change, `goal_indices` do not
-            give its achieved goal, or `desired_goal_indices` its desired one.
+        UserError: `env` is unknown or no goal environment, has no fixed episode length, no vectorised `compute_reward`
+            or one that ends with the environment, shows what is no number or a huge one, has rewards that are not
+            sparse, that `step` gives otherwise or that float32 goals change, `goal_indices` do not give its achieved
+            goal, or `desired_goal_indices` its desired one.
     """
     try:
         if ":" in env:
@@ -54,10 +55,10 @@ def inspect_task(
             f"data.env_kwargs is {env_kwargs!r}; allowed: arguments of {env} ({reason_of(error)})"
         ) from error
     try:
-        task = _read_task(env, env_kwargs, env_made, goal_indices, desired_goal_indices)
+        task, probe = _read_task(env, env_kwargs, env_made, goal_indices, desired_goal_indices)
     finally:
         env_made.close()
-    _require_reward_of_closed(task)
+    _require_reward_of_closed(task, probe)
     return task
 
 
@@ -67,7 +68,8 @@ def _read_task(
     env: gym.Env,
     goal_indices: list[int] | None,
     desired_goal_indices: list[int] | None,
-) -> Task:
+) -> tuple[Task, Probe]:
+    """Return the task, and what it was read off."""
     observation_space, action_space = _require_vectors(name, env)
     horizon = env.spec.max_episode_steps if env.spec is not None else None
     if horizon is None:
@@ -109,7 +111,7 @@ def _read_task(
         require_no_trace(name, probe.states, probe.achieved, probe.desired, shown or ())
     goal_space = observation_space["desired_goal"]
     goal_dtype = np.promote_types(probe.achieved.dtype, probe.desired.dtype)
-    return Task(
+    task = Task(
         env=name,
         horizon=horizon,
         observation_size=probe.states.shape[1],
@@ -123,6 +125,7 @@ def _read_task(
         desired_goal_indices=shown or (),
         unclear_phi=unclear,
     )
+    return task, probe
 
 
 def _require_vectors(name: str, env: gym.Env) -> tuple[dict[str, spaces.Box], spaces.Box]:
@@ -150,11 +153,10 @@ def _require_vectors(name: str, env: gym.Env) -> tuple[dict[str, spaces.Box], sp
     return vectors, action_space
 
 
-def _require_reward_of_closed(task: Task) -> None:
+def _require_reward_of_closed(task: Task, probe: Probe) -> None:
     """Raise `UserError` if `compute_reward` needs what closing the environment frees: it is asked without one."""
-    goal = np.zeros((1, task.goal_size), dtype=np.float32)
     try:
-        task.raw_reward(goal, goal)
+        task.raw_reward(probe.after, probe.under)
     except Exception as error:
         raise UserError(
             f"data.env is {task.env!r}, whose compute_reward fails once it is closed ({reason_of(error)}); allowed: "

@@ -1,7 +1,8 @@
 """A config as Python objects."""
 
 import multiprocessing
-from pathlib import Path
+from datetime import date
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from lightning import Trainer
@@ -21,6 +22,20 @@ class Loaded(NamedTuple):
     trainer: Trainer
 
 
+def plain(key: str, value: Any) -> Any:
+    """Return a setting's value with lists and numbers in place of NumPy's; what no config holds is refused."""
+    if isinstance(value, dict):
+        return {name: plain(f"{key}.{name}", entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(key, entry) for entry in value]
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if not isinstance(value, str | int | float | PurePath | date | None):
+        allowed = "what a config can hold; callbacks and loggers are added to the trainer that load returns"
+        raise UserError(f"{key} is {shown(value)}; allowed: {allowed}")
+    return value
+
+
 def load(*configs: str | Path, **overrides: Any) -> Loaded:
     """Build module, data module and trainer from config files or their names, as `fit` does: `load("fetch", "her")`.
 
@@ -36,12 +51,7 @@ def load(*configs: str | Path, **overrides: Any) -> Loaded:
     if not configs:
         raise UserError("load has no config; allowed: the config of a task first, such as mher_pl.load('fetch')")
     args = [word for config in configs for word in ("--config", str(config))]
-    for key, value in overrides.items():
-        try:
-            args.append(f"--{key}={as_text(value)}")
-        except TypeError as error:
-            allowed = "what a config can hold; callbacks and loggers go to the trainer that load returns"
-            raise UserError(f"{key} is {shown(value)}; allowed: {allowed} ({error})") from error
+    args += [f"--{key}={as_text(plain(key, value))}" for key, value in overrides.items()]
     cli = MherCLI(args, run=False)
     cli.tell_start()
     return Loaded(cli.model, cli.datamodule, cli.trainer)

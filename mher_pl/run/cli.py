@@ -3,6 +3,8 @@
 import re
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import yaml
@@ -10,6 +12,7 @@ from lightning import seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, Namespace
+from lightning.pytorch.strategies import StrategyRegistry
 
 from mher_pl.agent import Agent
 from mher_pl.callbacks import (
@@ -48,7 +51,6 @@ from mher_pl.storage.settings import flatten
 from mher_pl.storage.writer import PlainCheckpointIO
 
 MOST_THREADS = 1024  # torch ends the program where it cannot start them
-STRATEGIES = {"ddp": WorkerStrategy, "seed_parallel": SeedParallelStrategy}  # Lightning's registry keeps its own
 
 
 class MherCLI(LightningCLI):
@@ -177,8 +179,6 @@ class MherCLI(LightningCLI):
         except (MemoryError, RuntimeError) as error:
             raise failures.of_networks(error) or error from error
         kwargs["plugins"] = [*as_list(config["plugins"]), PlainCheckpointIO()]
-        if config["strategy"] in STRATEGIES:
-            kwargs["strategy"] = STRATEGIES[config["strategy"]]()
         callbacks: list[Callback] = [Timing(), KeptArguments(), RunEnd()]
         if self.subcommand in (None, "fit"):
             folders = self._settle_start(config)
@@ -213,7 +213,8 @@ class MherCLI(LightningCLI):
         try:
             require_monitors(kwargs["callbacks"])
             require_other_names(kwargs["callbacks"])
-            trainer = cast(RunTrainer, super().instantiate_trainer(**kwargs))
+            with own_strategies():
+                trainer = cast(RunTrainer, super().instantiate_trainer(**kwargs))
         except Exception as error:
             if self.output is not None:
                 self.output.remove()
@@ -229,7 +230,7 @@ class MherCLI(LightningCLI):
         return trainer
 
     def _settle_start(self, config: dict[str, Any]) -> RunFolders:
-        """Find where the run starts, and return where its folder lies among others, once it is clear that it can.
+        """Set where the run starts, and return where its folder lies among others, once it is clear that it can.
 
         Raises:
             UserError: it cannot.
@@ -286,6 +287,19 @@ class MherCLI(LightningCLI):
             if failed := self.seed_summary.failures():
                 reasons = ", ".join(f"seed {seed} ({reason})" for seed, reason in failed.items())
                 raise SeedsFailed(f"{len(failed)} of {strategy.seeds} seeds failed: {reasons}")
+
+
+@contextmanager
+def own_strategies() -> Iterator[None]:
+    """Let Lightning find the strategies of this package by their names, `ddp` also where `auto` stands for it."""
+    lightnings = dict(StrategyRegistry)
+    StrategyRegistry.register("seed_parallel", SeedParallelStrategy, "One independent seed a device", override=True)
+    StrategyRegistry.register("ddp", WorkerStrategy, "Data-parallel workers", override=True)
+    try:
+        yield
+    finally:
+        StrategyRegistry.clear()
+        StrategyRegistry.update(lightnings)
 
 
 def run(args: list[str]) -> None:

@@ -65,7 +65,7 @@ def main(argv: list[str]) -> int:
 
 
 def public(settings: dict[str, Any]) -> bytes:
-    """Return a run's config without what is its machine's alone: where it lies, and loggers, which may hold secrets."""
+    """Return a run's config without its loggers, which may hold secrets, and the folder that it lies in."""
     trainer = settings["trainer"] | {"default_root_dir": "runs", "logger": None}
     return yaml.safe_dump(settings | {"trainer": trainer}, sort_keys=False).encode()
 

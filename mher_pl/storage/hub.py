@@ -32,7 +32,7 @@ def make_repository(repo_id: str, private: bool) -> str:
         UserError: that is not possible, or the package `huggingface_hub` is missing.
     """
     with _hub_errors("REPO", repo_id, OWN) as hub:
-        return str(_client(hub).create_repo(repo_id, private=private, exist_ok=True))
+        return str(_client(hub).create_repo(repo_id, private=private or None, exist_ok=True))
 
 
 def upload(files: Mapping[str, Path | bytes], repo_id: str, message: str) -> None:

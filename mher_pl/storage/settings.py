@@ -2,9 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import date
 from pathlib import PurePath
-from typing import Any
 
 
 def flatten(node: object, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -23,18 +21,5 @@ def flatten(node: object, prefix: str = "") -> Iterator[tuple[str, object]]:
 
 
 def as_text(value: object) -> str:
-    """Return a setting's value as the command line spells it, arrays and their numbers as lists and numbers.
-
-    Raises:
-        TypeError: there is something in it that no config can hold.
-    """
-    return str(value) if isinstance(value, str | PurePath) else json.dumps(value, default=_plain)
-
-
-def _plain(value: Any) -> object:
-    """Return what JSON has for a part of a value."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, PurePath | date):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} is nothing that a config can hold")
+    """Return a setting's value as the command line spells it."""
+    return str(value) if isinstance(value, str | PurePath) else json.dumps(value, default=str)

@@ -213,9 +213,7 @@ def test_a_non_finite_action_stops_with_the_place(num_envs: int, env: str):
 
 
 def test_an_environment_that_can_be_made_once_alone_fails_in_a_line():
-    with pytest.raises(
-        EnvironmentFailed, match=r"the making of 1 for training .OSError: the port is taken, goal_tasks"
-    ):
+    with pytest.raises(UserError, match=r"made once and not again .OSError: the port is taken, goal_tasks"):
         collector("goal_tasks:Alone-v0")
 
 

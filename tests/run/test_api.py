@@ -12,12 +12,13 @@ import sklearn.mixture  # noqa: F401  for its OpenMP, which MEP computes with
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
-from lightning.pytorch.strategies import DDPStrategy, StrategyRegistry
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, StrategyRegistry
 from threadpoolctl import threadpool_info
 
 from mher_pl.envs import make_vec
 from mher_pl.envs.batch import CORES, physics_threads
 from mher_pl.errors import Interrupted, UserError
+from mher_pl.parallel.ddp import WorkerStrategy
 from mher_pl.run.api import load
 from mher_pl.run.threads import cpu_threads
 from mher_pl.storage.folder import sole_writer
@@ -208,3 +209,10 @@ def test_a_batch_with_a_number_of_its_own_keeps_it(monkeypatch):
     with physics_threads(1):
         env.step(env.action_space.sample())
     assert shared == [2]
+
+
+@pytest.mark.parametrize(("devices", "strategy"), [(2, WorkerStrategy), (1, SingleDeviceStrategy)])
+def test_several_devices_without_a_strategy_are_this_packages_workers(build, devices, strategy):
+    """Nothing starts: the trainer is built alone."""
+    run = build("point2d", **{"trainer.devices": devices, "evaluation.episodes": 2})
+    assert type(run.trainer.strategy) is strategy
