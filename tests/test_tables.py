@@ -252,11 +252,14 @@ def test_the_trials_of_pick_and_place_are_those_that_were_kept():
         assert cells == [rates.get(step, "") for step in steps], (name, seed)
 
 
-def test_what_each_part_of_mher_relay_brings_is_that_of_the_runs():
+@pytest.mark.parametrize(
+    ("name", "header"), [("push", "| curve | seeds | 5,500"), ("pick_and_place", "| curve | seeds | 8,500")]
+)
+def test_what_each_part_of_the_overlays_for_manipulation_brings_is_that_of_the_runs(name, header):
     kept = read_kept(RESULTS / "manipulation" / "curves.csv")
-    sweep = read_sweep(ROOT / "configs" / "sweeps" / "push.yaml")
+    sweep = read_sweep(ROOT / "configs" / "sweeps" / f"{name}.yaml")
     (panel,) = sweep.panels.values()
-    (_, _, *steps, _), *table = rows("docs/manipulation.md", "| curve | seeds |")
+    (_, _, *steps, _), *table = rows("docs/manipulation.md", header)
     found = []
     for label, method in panel.curves.items():
         names = ["/".join(sweep.folder(panel.task, method, seed).parts[-3:]) for seed in sweep.seeds]
