@@ -284,14 +284,16 @@ class TestFailures:
     """A run that fails says where in one line."""
 
     @pytest.mark.parametrize(
-        ("step", "place"), [(3, "training episode 9, step 2"), (0, "the reset of training episode 9")]
+        ("episode", "step", "place"),
+        [(9, 3, "training episode 9, step 2"), (10, 0, "the reset of training episode 10")],  # not yet the inspection's
     )
-    def test_of_the_environment(self, tmp_path: Path, capsys, step: int, place: str):
-        kwargs = f"--data.env_kwargs={{episode: 9, step: {step}}}"
+    def test_of_the_environment(self, tmp_path: Path, capsys, episode: int, step: int, place: str):
+        kwargs = f"--data.env_kwargs={{episode: {episode}, step: {step}}}"
         code = fit(tmp_path, "--data.env=goal_tasks:Breaks-v0", kwargs, "--data.episodes_per_epoch=10")
         last = capsys.readouterr().err.splitlines()[-1]
         assert code == 1
-        assert last.startswith(f"error: the environment failed in {place} (RuntimeError: the simulator lost its mind)")
+        reason = "RuntimeError: the simulator lost its mind, goal_tasks.py:"
+        assert last.startswith(f"error: the environment failed in {place} ({reason}")
         assert last.endswith("and --ckpt_path last goes on")
         (kept,) = tmp_path.rglob("environment_error.txt")
         assert f"the traceback is in {kept}" in last

@@ -58,7 +58,7 @@ class TestRelativeGoals:
 
     def test_are_refused_where_observations_do_not_show_the_achieved_goal(self):
         task = Task("none", 10, 3, 2, 2, None, lambda achieved, desired, info: achieved[:, 0])
-        with pytest.raises(UserError, match=r"model\.inputs is RelativeGoals, but the achieved goal of none is no"):
+        with pytest.raises(UserError, match=r"model\.inputs is RelativeGoals, but the achieved goal of none was no"):
             RelativeGoals(1e-4, 5.0).check(task)
 
 

@@ -300,7 +300,7 @@ def test_the_sweeps_of_the_package_and_of_the_benchmarks_name_existing_configs(w
         "authors_arena": 2 * 5,
         "door": 4 * 3,
         "reacher_choices": 3 * 5,
-        "push": 6 * 5,
+        "push": 7 * 5,
         "panda_push": 4 * 5,
         "pick_and_place": 2 * 5,
         "slide": 2 * 3,
