@@ -141,7 +141,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         speeds = sorted(row["steps_per_s"] for row in group)
         speed = f"{speeds[0]:,}" if len(group) == 1 else f"{speeds[0]:,} to {speeds[-1]:,}"
         lines.append(f"| {versions([row['id'] for row in group])} | {' | '.join(cells)} | {speed} |")
-    lines += ["", "Refused, each in one line, before training or, where it names a training episode, in it:", "", "| ids | why (numbers as N) |", "|---|---|"]
+    lines += ["", "Refused, each in one line, before training or, where it names a training episode, in it:", ""]
+    lines += ["| ids | why (numbers as N) |", "|---|---|"]
     for reason, names in sorted(refused.items(), key=lambda item: -len(item[1])):
         shown = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
         lines.append(f"| {shown} | {reason.replace('|', '/')} |")

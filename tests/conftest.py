@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from trained_runs import started
 
 from mher_pl.run.api import Loaded, load
 from mher_pl.run.messages import quiet
@@ -29,6 +30,13 @@ def _quiet() -> None:
     """One thread, as a run has it, and none of the notices that the command line silences too."""
     torch.set_num_threads(1)
     quiet()
+
+
+@pytest.fixture(autouse=True)
+def _no_process_outlives_its_test():
+    yield
+    while started:
+        started.pop().kill()
 
 
 @pytest.fixture

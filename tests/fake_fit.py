@@ -49,7 +49,8 @@ def main() -> int:
     session = {"first_epoch": done + 1, "start": START + 1000 * done}
     if behave == "wait":
         print("waiting")
-        while not Path("go").exists():
+        until = time.monotonic() + 100
+        while not Path("go").exists() and time.monotonic() < until:
             time.sleep(0.05)
     if behave in ("learn", "wait", "rise"):
         epochs = range(done + 1, arguments.max_epochs + 1)

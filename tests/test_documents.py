@@ -201,6 +201,8 @@ def test_the_setup_is_two_commands_and_continuous_integration_runs_the_second():
     assert "python -m mher_pl fit --config configs/fetch.yaml" in text
     assert "\nRun the tests:\n\n```" in text
     assert "pytest" in text.split("\nRun the tests:\n")[1].split("```")[1]
+    assert "Run the tests:" in (ROOT / ".ci" / "run").read_text()
+    assert ".ci/run" in (ROOT / ".github" / "workflows" / "ci.yml").read_text()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

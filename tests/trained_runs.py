@@ -24,6 +24,7 @@ SMALL = [
     "--relabel_goals.every_n_epochs=0",
     "--data.batch_size=16",
 ]
+started: list[subprocess.Popen] = []  # by the test that runs; killed at its end
 SMALL_DYNAMICS = ["--model.init_args.dynamics.init_args.hidden_sizes=[16,16]"]
 
 
@@ -46,7 +47,7 @@ def start(root: Path, *extra: str, **kwargs) -> subprocess.Popen:
 def start_command(*args: str, env: dict[str, str] | None = None) -> subprocess.Popen:
     """Start `python -m mher_pl` with `args`."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"} | (env or {})
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "mher_pl", *args],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -54,6 +55,8 @@ def start_command(*args: str, env: dict[str, str] | None = None) -> subprocess.P
         env=environment,
         cwd=ROOT,
     )
+    started.append(process)
+    return process
 
 
 def run_process(root: Path, *extra: str, code: int = 0, **kwargs) -> tuple[str, str]:
@@ -66,8 +69,10 @@ def run_process(root: Path, *extra: str, code: int = 0, **kwargs) -> tuple[str, 
 
 def wait_for(path: Path, process: subprocess.Popen) -> None:
     """Wait until a process has written a file or folder."""
+    until = time.monotonic() + 300
     while not path.exists():
         assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, path
         time.sleep(0.05)
 
 

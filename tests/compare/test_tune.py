@@ -4,13 +4,13 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 from fake_sweeps import RUN_SWEEP, TESTS, behave, grid_file, wait_until, write
 
 from mher_pl.compare import sweep, tune
+from mher_pl.compare.job import Busy
 from mher_pl.compare.report import main as report
 from mher_pl.compare.search import Range
 from mher_pl.compare.study import Study
@@ -120,8 +120,20 @@ def test_what_a_killed_search_left_running_is_joined_and_not_started_twice(works
     process.communicate()
     orphan = int(log(0).split()[-1])
     behave(seed_0="learn")
-    threading.Timer(1.0, os.kill, [orphan, signal.SIGTERM]).start()
+    run_cell, joined = tune.run_cell, []
+
+    def run_or_join(*arguments):
+        try:
+            return run_cell(*arguments)
+        except Busy:
+            if not joined:
+                os.kill(orphan, signal.SIGTERM)
+            joined.append(arguments)
+            raise
+
+    monkeypatch.setattr(tune, "run_cell", run_or_join)
     assert tune.main([path]) == 0
+    assert joined
     starts, saved = [match.start() for match in re.finditer(r"^\$ ", log(0), re.MULTILINE)], log(0).index("saved")
     assert starts[0] < saved < starts[1]
     assert len(starts) == 2

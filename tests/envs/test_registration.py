@@ -12,8 +12,8 @@ import mher_pl
 from mher_pl.envs import registration
 
 
-def test_importing_the_package_loads_neither_torch_nor_mujoco():
-    program = "import mher_pl, sys; print({'torch', 'mujoco', 'gymnasium_robotics'} & set(sys.modules))"
+def test_importing_the_package_loads_neither_torch_nor_lightning_nor_mujoco():
+    program = "import mher_pl, sys; print({'torch', 'lightning', 'mujoco', 'gymnasium_robotics'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "set()"
 
 

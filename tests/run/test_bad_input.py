@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+from trained_runs import start_command
 
 from mher_pl.__main__ import main
 from mher_pl.data import GoalDataModule
 from tests.broken_configs import Broken, broken_configs
 from tests.conftest import ROOT
-from tests.trained_runs import start_command
 
 
 @pytest.fixture

@@ -41,7 +41,8 @@ def test_a_script_without_a_main_guard_is_told_so_and_leaves_no_run_of_its_proce
         "trainer.fit(model, data)\n"
     )
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     lines = done.stderr.splitlines()  # of the script and of its processes, which end in any order
     assert any(line.endswith("allowed: below if __name__ == '__main__' in a script") for line in lines)

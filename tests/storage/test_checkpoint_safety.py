@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from lightning import Callback
-from trained_runs import fit, run_folder
+from trained_runs import assert_same_run, fit, run_folder
 
 from mher_pl import __version__
 from mher_pl.__main__ import main
@@ -160,9 +160,11 @@ def test_a_checkpoint_of_another_replay_is_refused(tmp_path, last, capsys):
 
 def test_the_hyperparameters_in_a_checkpoint_change_nothing(tmp_path, last):
     checkpoint = torch.load(last, weights_only=True)
-    checkpoint["hyper_parameters"] = {"discount": 0.5, "_class_path": "os.system", "_instantiator": "os.system"}
-    write_checkpoint(checkpoint, tmp_path / "x.ckpt")
-    assert fit(tmp_path / "runs", f"--ckpt_path={tmp_path / 'x.ckpt'}", epochs=1) == 0
+    other = {"discount": 0.5, "_class_path": "os.system", "_instantiator": "os.system"}
+    for root, content in (("with", checkpoint | {"hyper_parameters": other}), ("without", checkpoint)):
+        write_checkpoint(content, tmp_path / f"{root}.ckpt")
+        assert fit(tmp_path / root, f"--ckpt_path={tmp_path / root}.ckpt", epochs=3) == 0
+    assert_same_run(*(run_folder(tmp_path / root) for root in ("with", "without")))
 
 
 # Writing
@@ -299,7 +301,7 @@ def test_kills_in_the_middle_of_saving_never_lose_the_previous_checkpoint(tmp_pa
         process.start()
         time.sleep(rng.uniform(0.1, 0.2))
         while not (path.exists() and staged.exists()):
-            pass
+            assert process.is_alive()
         process.kill()
         process.join()
         within += staged.exists()
