@@ -31,6 +31,10 @@ class Start:
         """Whether a run goes on from its own last checkpoint."""
         return self.folder is not None and self.checkpoint is not None
 
+    def is_whole(self, max_epochs: int | None) -> bool:
+        """Whether the checkpoint has all epochs, so that nothing is left to train."""
+        return self.checkpoint is not None and max_epochs == self.epochs
+
     def changes(self, settings: dict[str, object]) -> list[str]:
         """Say which of `settings` are other ones than those of the checkpoint's run, and come into force with it.
 
@@ -60,7 +64,7 @@ class Start:
             return [f"there is no run in {folder} yet: this begins one"]
         if self.checkpoint is None:
             return [f"{folder} begins again: it ended before its first checkpoint"]
-        if max_epochs == self.epochs or (self.ended and not changes):
+        if self.is_whole(max_epochs):
             return [f"nothing left to train: all {self.epochs} epochs are in {self.checkpoint}"]
         what = "goes on" if self.folder is not None else f"begins with {self.checkpoint},"
         return [

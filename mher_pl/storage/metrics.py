@@ -46,8 +46,7 @@ class MetricsTable:
         now = time()
         lines = [Metric(epoch, env_steps, now, name, value) for name, value in metrics.items()]
         try:
-            if not self._begun:
-                self._begin()
+            self.begin()
             _write(self.path, "a", lines)
         except OSError as error:
             raise UserError(
@@ -60,8 +59,10 @@ class MetricsTable:
         if self._begun:
             _sync(self.path)
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """Begin the table, or drop what a run that goes on wrote after its checkpoint, and that it had ended."""
+        if self._begun:
+            return
         lines = read_metrics(self.path.parent)
         kept = [line for line in lines if line.env_steps <= self.env_steps and line.metric != ENDED]
         staged = self.path.with_name(f".{METRICS_FILE}.part")

@@ -129,6 +129,22 @@ def test_a_run_that_ended_early_is_left_as_it_is_until_a_setting_changes(tmp_pat
     assert state(run_folder(tmp_path))["/epoch"] == 3
 
 
+def test_a_longer_training_of_a_complete_run_that_is_interrupted_at_once_is_not_complete(tmp_path):
+    options = [*signal_at(2, 1), "--data.episodes_per_epoch=3"]
+    assert fit(tmp_path, *options, epochs=2) == 0
+    assert fit(tmp_path, *options, RESUME, epochs=3) == 143
+    assert fit(tmp_path, *options, RESUME, epochs=3) == 0
+    assert [line[0] for line in table(run_folder(tmp_path)) if line[2] == "ended"] == [3]
+
+
+def test_a_complete_run_keeps_the_settings_that_it_was_trained_with(tmp_path, capsys):
+    assert fit(tmp_path, "--model.discount=0.9", epochs=2) == 0
+    before = (run_folder(tmp_path) / "config.yaml").read_text()
+    assert fit(tmp_path, RESUME, epochs=2) == 0
+    assert "nothing left to train" in capsys.readouterr().out
+    assert (run_folder(tmp_path) / "config.yaml").read_text() == before
+
+
 def test_an_epoch_cut_short_by_the_trainer_is_followed_by_a_whole_new_one(tmp_path):
     limit = ["--data.episodes_per_epoch=3", "--trainer.limit_train_batches=2"]  # a step is an episode
     assert fit(tmp_path / "whole", *limit, epochs=3) == 0
