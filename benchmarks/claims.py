@@ -149,7 +149,7 @@ def find_figures() -> dict[tuple[str, str], str]:
     """Return by task and method the first figure that it is in."""
     figures: dict[tuple[str, str], str] = {}
     for path in sorted((ROOT / "configs" / "sweeps").glob("figure_*.yaml")):
-        for task, method in read_sweep(path).methods:
+        for task, method in read_sweep(path).pairs:
             figures.setdefault((task.stem, method.name), path.stem)
     return figures
 

@@ -12,8 +12,8 @@ import numpy as np
 from output import replace_between
 
 from mher_pl.compare.figure import Curve, draw_curves
-from mher_pl.compare.kept import Curves, read_kept
-from mher_pl.compare.panels import side_by_side
+from mher_pl.compare.kept import KeptRuns, read_kept
+from mher_pl.compare.panels import common_epochs
 from mher_pl.compare.statistics import area_under_curve, steps_to_success, stratified_iqm
 from mher_pl.compare.sweep_file import read_sweep
 
@@ -43,12 +43,12 @@ def methods() -> list[str]:
     return [method.name for method in next(iter(sweep.panels.values())).curves.values()]
 
 
-def seeds_of(kept: Curves, task: str, method: str) -> Curves:
+def seeds_of(kept: KeptRuns, task: str, method: str) -> KeptRuns:
     """Return a method's runs on a task."""
     return {name: curve for name, curve in kept.items() if name.startswith(f"{task}/{method}/")}
 
 
-def cells(kept: Curves, task: str, method: str) -> list[str]:
+def cells(kept: KeptRuns, task: str, method: str) -> list[str]:
     """Return what the table says of a method on a task: the end of its curve, its mean height, the steps to 95 %."""
     curves = [
         ([point.env_steps for point in curve], [point.success_rate for point in curve])
@@ -75,9 +75,9 @@ def table() -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines).replace("| --- ", "|---").replace("--- |", "---|")
 
 
-def curve(kept: Curves, task: str, method: str) -> Curve:
+def curve(kept: KeptRuns, task: str, method: str) -> Curve:
     """Return the epochs and the success rates [seed, E] of a method."""
-    return side_by_side(list(seeds_of(kept, task, method).values()))
+    return common_epochs(list(seeds_of(kept, task, method).values()))
 
 
 def main() -> None:

@@ -172,7 +172,7 @@ class Panel(NamedTuple):
 class Sweep:
     """What is to be run, and what is drawn of it."""
 
-    methods: list[tuple[Path, Method]]  # each with its task
+    pairs: list[tuple[Path, Method]]  # tasks, each with a method
     seeds: list[int]
     out: Path
     jobs: int = 1
@@ -183,9 +183,9 @@ class Sweep:
 
     def cells(self) -> list[Cell]:
         """Return the cells, each once, every seed of a method on a task together."""
-        digests = {path: _digest(path) for task, method in self.methods for path in (task, method.algorithm)}
+        digests = {path: _digest(path) for task, method in self.pairs for path in (task, method.algorithm)}
         cells = {}
-        for task, method in self.methods:
+        for task, method in self.pairs:
             for seed in self.seeds:
                 configs = {path: digests[path] for path in (task, method.algorithm)}
                 folder = self.folder(task, method, seed)
@@ -195,7 +195,7 @@ class Sweep:
 
     def cells_at(self, name: str, values: dict[str, Any]) -> list[Cell]:
         """Return the cells of the only method, called by a name of its own, with the values of a point."""
-        ((task, method),) = self.methods
+        ((task, method),) = self.pairs
         configs = {path: _digest(path) for path in (task, method.algorithm)}
         folder = self.out / task.stem / name
         return [Cell(configs, seed, folder / f"seed_{seed}", self.overrides | values, name) for seed in self.seeds]

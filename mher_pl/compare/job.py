@@ -53,6 +53,8 @@ def run_job(job: Job, stop: threading.Event) -> int:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Busy from None
+        except OSError:  # a file system without locks
+            pass
         if stop.is_set():
             raise Stopped
         print(f"$ {job.log_entry}", file=log, flush=True)

@@ -15,10 +15,10 @@ from mher_pl.errors import UserError
 FIELDS = ("task", "algorithm", "seed", "epoch", "env_steps", "metric", "value")
 METRIC = "eval/success_rate"
 
-Curves = dict[str, list[CurvePoint]]  # by the name of a cell, `task/algorithm/seed_0`
+KeptRuns = dict[str, list[CurvePoint]]  # by the name of a cell, `task/algorithm/seed_0`
 
 
-def read_kept(path: Path) -> Curves:
+def read_kept(path: Path) -> KeptRuns:
     """Read a table; one that does not exist holds no run.
 
     Raises:
@@ -42,7 +42,7 @@ def read_kept(path: Path) -> Curves:
     return dict(curves)
 
 
-def add_kept(path: Path, curves: Curves) -> None:
+def add_kept(path: Path, curves: KeptRuns) -> None:
     """Add runs to a table, in the place of those that it has of the same cells; other sweeps may add at the same time.
 
     Raises:
@@ -50,16 +50,17 @@ def add_kept(path: Path, curves: Curves) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path.parent):
+        with _alone(path):
             _write(path, read_kept(path) | curves)
     except OSError as error:
         raise UserError(f"--kept is {path} ({error.strerror}); allowed: a file that can be written") from None
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process is in here with the same folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _alone(path: Path) -> Iterator[None]:
+    """Wait until no other process is in here with the same table."""
+    # A file of its own: the table is replaced, and of folders NFS keeps no locks between machines.
+    descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_CREAT | os.O_RDWR)
     try:
         with suppress(OSError):  # a file system without locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -68,7 +69,7 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _write(path: Path, curves: Curves) -> None:
+def _write(path: Path, curves: KeptRuns) -> None:
     """Write a table, sorted, so that a run more is some lines more."""
     keys = {name: name.split("/") for name in curves}
     names = sorted(keys, key=lambda name: (*keys[name][:2], int(keys[name][2].removeprefix("seed_"))))

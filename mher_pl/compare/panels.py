@@ -5,12 +5,12 @@ from matplotlib.figure import Figure
 
 from mher_pl.compare.figure import Curve, draw_curves
 from mher_pl.compare.grid import Sweep
-from mher_pl.compare.kept import Curves
+from mher_pl.compare.kept import KeptRuns
 from mher_pl.compare.runs import CurvePoint, IncompleteRun
 from mher_pl.errors import UserError
 
 
-def collect_curves(sweep: Sweep, kept: Curves) -> Curves:
+def collect_curves(sweep: Sweep, kept: KeptRuns) -> KeptRuns:
     """Return the curves of the sweep's cells that are finished, from their own run before a kept one."""
     curves = {}
     for cell in sweep.cells():
@@ -22,14 +22,14 @@ def collect_curves(sweep: Sweep, kept: Curves) -> Curves:
     return curves
 
 
-def side_by_side(members: list[list[CurvePoint]]) -> Curve:
+def common_epochs(members: list[list[CurvePoint]]) -> Curve:
     """Return the epochs that the curves of all seeds have [E], and the success rates [seed, E] there."""
     rates = [{point.epoch: point.success_rate for point in member} for member in members]
     epochs = sorted(set.intersection(*map(set, rates)))
     return epochs, np.array([[rate[epoch] for epoch in epochs] for rate in rates])
 
 
-def draw_panels(sweep: Sweep, curves: Curves) -> Figure:
+def draw_panels(sweep: Sweep, curves: KeptRuns) -> Figure:
     """Draw a sweep's panels, each curve from the seeds that are finished, as far as the shortest of them goes.
 
     Raises:
@@ -42,7 +42,7 @@ def draw_panels(sweep: Sweep, curves: Curves) -> Figure:
             members = [curves[name] for name in names if name in curves]
             if not members:
                 continue
-            epochs, rates = side_by_side(members)
+            epochs, rates = common_epochs(members)
             if not epochs:
                 raise UserError(f"{names[0]} and its other seeds have no epoch in common; allowed: seeds run alike")
             panels.setdefault(title, {})[label] = epochs, rates

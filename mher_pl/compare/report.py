@@ -80,7 +80,7 @@ def _write(
     """Write the tables, and return the paths of all that a report consists of."""
     out.mkdir(parents=True, exist_ok=True)
     curves = [
-        (task, algorithm, run.seed, point.epoch, point.env_steps, f"{point.success_rate:.6g}", f"{point.wall_s:.3f}")
+        (task, algorithm, run.seed, *point)
         for (task, algorithm), members in groups.items()
         for run in members
         for point in run.curve
@@ -137,6 +137,11 @@ def _group(runs: list[Run], order: list[str]) -> Groups:
         differing = ", ".join(sorted(_differing(members)))
         if differing:
             _print_error(f"note: the runs of {algorithm} on {task} are averaged though they differ in {differing}")
+    for task in dict.fromkeys(task for task, _ in groups):
+        ends = {name: members[0].curve[-1].env_steps for (of, name), members in groups.items() if of == task}
+        if len(set(ends.values())) > 1:
+            steps = ", ".join(f"{name} {end:,}" for name, end in ends.items())
+            _print_error(f"note: on {task} the last evaluations are after different steps: {steps}")
     runs[:] = [run for members in groups.values() for run in members]
     return dict(groups)
 

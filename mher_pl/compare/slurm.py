@@ -15,7 +15,12 @@ from mher_pl.compare.job import Busy, Job, Lost, Stopped, run_job
 from mher_pl.errors import UserError
 
 ASK_S = 30.0  # between questions to SLURM about the queue
-ONE_PROCESS = ("nodes", "tasks_per_node")  # a fit starts what it needs beside itself
+ONE_PROCESS = (
+    "nodes",
+    "tasks_per_node",
+    "slurm_nodes",
+    "slurm_ntasks_per_node",
+)  # a fit starts what it needs beside itself
 
 
 class SlurmFit:
@@ -103,6 +108,8 @@ class SlurmEngine:
 
     def run(self, job: Job, stop: threading.Event) -> int:  # noqa: D102
         folder = job.log.parent
+        cores = self._settings.get("cpus_per_task", self._settings.get("slurm_cpus_per_task", 1))
+        job = replace(job, environment=job.environment | {"OMP_NUM_THREADS": str(cores)})
         try:
             submitted = self._executor(folder / "slurm", "/".join(folder.parts[-3:])).submit(SlurmFit(job))
         except self._submitit.core.utils.FailedJobError as error:

@@ -6,19 +6,20 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from mher_pl.compare.engines import ENGINES
 from mher_pl.compare.fits import reason, require_folder, run_cell, say
 from mher_pl.compare.grid import Cell, Sweep, require_good_settings
 from mher_pl.compare.job import GRACE_S, Engine, Stopped
-from mher_pl.compare.kept import Curves, add_kept, read_kept
+from mher_pl.compare.kept import KeptRuns, add_kept, read_kept
 from mher_pl.compare.panels import collect_curves, draw_panels
 from mher_pl.compare.sweep_file import read_sweep
 from mher_pl.errors import Interrupted, OneLineParser, UserError, require_int
 from mher_pl.signals import ended_by_signals
 from mher_pl.storage.configs import find_config
-from mher_pl.storage.folder import require_writable
+from mher_pl.storage.folder import local_path, require_writable
 
 
 def run_cells(cells: list[Cell], finished: int, jobs: int, engine: Engine) -> int:
@@ -88,9 +89,8 @@ def _duration(seconds: float) -> str:
     )
 
 
-def draw(sweep: Sweep, name: str, kept: Curves, table: Path | None) -> None:
+def draw(sweep: Sweep, name: str, curves: KeptRuns, table: Path | None) -> None:
     """Draw what is finished of a sweep with panels, beside the table of kept runs, to which it is added."""
-    curves = collect_curves(sweep, kept)
     if table is not None and curves:
         add_kept(table, curves)
     figure = draw_panels(sweep, curves)
@@ -119,7 +119,10 @@ def make_parser() -> OneLineParser:
         "--engine", choices=sorted(ENGINES), default="local", help="local processes, Ray tasks or SLURM jobs"
     )
     parser.add_argument(
-        "--kept", type=Path, metavar="CSV", help="table of runs: its cells are not run again, and new ones are added"
+        "--kept",
+        type=partial(local_path, setting="--kept"),
+        metavar="CSV",
+        help="table of runs: its cells are not run again, and new ones are added",
     )
     parser.add_argument("--dry-run", action="store_true", help="print the command lines and run nothing")
     parser.add_argument("--draw", action="store_true", help="draw what is finished and run nothing")
@@ -167,6 +170,8 @@ def main(argv: list[str]) -> int:
             engine.close()
         if code == 0 and not sweep.panels:
             print(f"compare: python -m mher_pl report {shlex.quote(str(sweep.out))} --out DIR")
-    if sweep.panels and code in (0, 1):  # also what is finished where others failed
-        draw(sweep, path.stem, kept, arguments.kept)
+    if sweep.panels and code in (0, 1):
+        curves = collect_curves(sweep, kept)
+        if curves or code == 0:  # also what is finished where others failed
+            draw(sweep, path.stem, curves, arguments.kept)
     return code

@@ -49,34 +49,50 @@ def read_sweep(path: Path) -> Sweep:
             if key in text:
                 raise UserError(f"{path} has the keys panels and {key}; allowed: panels, or {', '.join(GRID_KEYS)}")
         panels = _panels(text["panels"], overrides, beside)
-        methods = [(panel.task, method) for panel in panels.values() for method in panel.curves.values()]
-        _require_own_folders(path, methods)
+        pairs = [(panel.task, method) for panel in panels.values() for method in panel.curves.values()]
+        _require_own_folders(path, pairs)
     else:
         tasks = _configs(text, "tasks", "", beside)
         algorithms = _configs(text, "algorithms", "algorithms", beside)
         grid = _grid(text.get("grid") or {}, overrides)
         points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-        methods = [(task, Method(*entry)) for task in tasks for entry in product(algorithms, points)]
+        pairs = [(task, Method(*entry)) for task in tasks for entry in product(algorithms, points)]
+    _require_own_names(path, pairs)
     jobs = text.get("jobs", 1)
     require_int("jobs", jobs, 1)
     return Sweep(
-        methods=methods,
+        pairs=pairs,
         seeds=_seeds(text.get("seeds")),
         out=_out(text.get("out", str(Path("runs") / path.stem))),
         jobs=jobs,
         overrides=overrides,
         panels=panels,
         slurm=_slurm(text.get("slurm") or {}),
-        search=_search(text, methods, overrides),
+        search=_search(text, pairs, overrides),
     )
 
 
-def _require_own_folders(path: Path, methods: list[tuple[Path, Method]]) -> None:
+def _require_own_folders(path: Path, pairs: list[tuple[Path, Method]]) -> None:
     """Raise `UserError` if cells with other settings would share a folder."""
     folders: dict[tuple[str, str], tuple[Path, Method]] = {}
-    for task, method in methods:
+    for task, method in pairs:
         if folders.setdefault((task.stem, method.name), (task, method)) != (task, method):
             raise UserError(f"{path} has two of {task.stem}/{method.name}; allowed: different names, for the folders")
+
+
+def _require_own_names(path: Path, pairs: list[tuple[Path, Method]]) -> None:
+    """Raise `UserError` if a report would take the runs of two algorithms for those of one."""
+    files: dict[tuple[Path, Any], Path] = {}
+    for task, method in pairs:
+        if method.values:  # which its name says
+            continue
+        name = (read_config("--config", task) | read_config("--config", method.algorithm)).get("algorithm")
+        first = files.setdefault((task, name), method.algorithm)
+        if first != method.algorithm:
+            raise UserError(
+                f"{path} has {first} and {method.algorithm}, in both of which algorithm is {name}; allowed: a name of "
+                "its own in each"
+            )
 
 
 def _panels(value: Any, overrides: dict[str, Any], beside: Path) -> dict[str, Panel]:
@@ -184,7 +200,7 @@ def _slurm(value: Any) -> dict[str, Any]:
     return value
 
 
-def _search(text: dict[str, Any], methods: Collection[Any], overrides: dict[str, Any]) -> Search | None:
+def _search(text: dict[str, Any], pairs: Collection[Any], overrides: dict[str, Any]) -> Search | None:
     value, prune_from = text.get("search"), text.get("prune_from")
     trials: Any = text.get("trials")
     if value is None:
@@ -199,8 +215,8 @@ def _search(text: dict[str, Any], methods: Collection[Any], overrides: dict[str,
     for key in ("grid", "panels"):
         if text.get(key):
             raise UserError(f"search is beside {key}; allowed: one task and one algorithm, without a grid or panels")
-    if len(methods) > 1:
-        raise UserError(f"search is of {len(methods)} pairs of task and algorithm; allowed: one")
+    if len(pairs) > 1:
+        raise UserError(f"search is of {len(pairs)} pairs of task and algorithm; allowed: one")
     require_int("trials", trials, 1)
     if prune_from is not None:
         require_int("prune_from", prune_from, 1)

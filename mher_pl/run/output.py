@@ -46,8 +46,9 @@ class Output:
         if not self.writes:
             return {"logger": False}
         arguments: dict[str, Any] = {"default_root_dir": str(self.folder)}
-        loggers = as_list(config["logger"])
-        beside = config["logger"] is None or isinstance(config["logger"], list)  # one alone is in its place
+        given = None if config["logger"] is True else config["logger"]  # Lightning's default, which is this here
+        loggers = as_list(given)
+        beside = given is None or isinstance(given, list)  # one alone is in its place
         if beside and not any(isinstance(logger, TensorBoardLogger) for logger in loggers):
             # What an interrupted run logged after the checkpoint is hidden.
             purge_step = None if start.folder is None else start.env_steps + 1

@@ -11,6 +11,12 @@ from mher_pl.errors import UserError
 from mher_pl.storage.configs import SHIPPED
 
 
+def test_two_algorithms_of_one_name_are_refused(workspace):
+    write("configs/algorithms/other.yaml", algorithm="her")
+    with pytest.raises(UserError, match=r"her.yaml and .*other.yaml, in both of which algorithm is her; allowed: a na"):
+        sweep.main([grid_file(algorithms=["her", "other"])])
+
+
 def test_a_part_with_arguments_names_a_folder_by_its_class_and_their_values():
     part = [{"class_path": "Future", "init_args": {"ratio": 0.7}}, {"class_path": "OtherGoals"}]
     method = Method(Path("her.yaml"), {"model.relabel.relabellers": part, "model.dynamics": None})

@@ -8,7 +8,7 @@ from fake_sweeps import attempts, behave, grid_file, write
 
 from mher_pl.compare import sweep
 from mher_pl.compare.kept import add_kept, read_kept
-from mher_pl.compare.panels import side_by_side
+from mher_pl.compare.panels import common_epochs
 from mher_pl.compare.runs import CurvePoint
 from mher_pl.compare.sweep_file import read_sweep
 from mher_pl.errors import UserError
@@ -75,7 +75,20 @@ def test_what_another_sweep_added_to_the_kept_runs_meanwhile_stays(workspace, mo
     kept = read_kept(Path("kept.csv"))
     assert len(kept) == 4
     assert kept["two/mher/seed_7"][0].success_rate == 0.5
-    assert not list(Path().glob(".kept.csv*"))
+    assert not list(Path().glob(".kept.csv*.part"))
+
+
+def test_a_home_folder_in_the_path_of_the_kept_runs_is_found(workspace, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(workspace / "home"))
+    add_kept(workspace / "home/kept.csv", {"one/her/seed_0": [CurvePoint(1, 100, 0.5, nan)]})
+    assert sweep.main([panels_file(), "--kept=~/kept.csv", "--draw"]) == 0
+    assert "3 cells in out: 1 finished" in capsys.readouterr().out
+
+
+def test_where_all_cells_fail_that_is_what_is_said(workspace, capsys):
+    behave(seed_0="fail")
+    assert sweep.main([panels_file()]) == 1
+    assert [line.split()[0] for line in capsys.readouterr().err.splitlines()] == ["failed:"] * 3
 
 
 def test_two_processes_that_add_to_the_kept_runs_lose_none_of_each_other(workspace):
@@ -100,7 +113,7 @@ def test_seeds_that_ran_longer_than_others_are_drawn_as_far_as_all_go(workspace,
     assert capsys.readouterr().out.endswith("drawn: grid.png\n")
     assert len(read_kept(Path("kept.csv"))["one/her/seed_1"]) > 1, "the table has all of it"
     curves = read_kept(Path("kept.csv"))
-    epochs, rates = side_by_side([curves["one/her/seed_0"], curves["one/her/seed_1"]])
+    epochs, rates = common_epochs([curves["one/her/seed_0"], curves["one/her/seed_1"]])
     assert (epochs, rates.shape) == ([1], (2, 1))
 
 

@@ -32,11 +32,19 @@ def test_report_writes_every_evaluation_of_every_run(tmp_path):
     lines = (tmp_path / "new/out/curves.csv").read_text().splitlines()
     assert lines == [
         "task,algorithm,seed,epoch,env_steps,success_rate,wall_s",
-        "A-v1,mher,0,1,2100,0.5,10.000",
-        "A-v1,mher,0,2,2200,1,20.000",
-        "A-v1,her,3,1,2100,0.25,10.000",
-        "A-v1,her,3,2,2200,0.75,20.000",
+        "A-v1,mher,0,1,2100,0.5,10",
+        "A-v1,mher,0,2,2200,1,20",
+        "A-v1,her,3,1,2100,0.25,10",
+        "A-v1,her,3,2,2200,0.75,20",
     ]
+
+
+def test_methods_that_end_after_other_steps_are_told(tmp_path, capsys):
+    write_run(tmp_path / "runs/a/mher/seed_0", [0.5, 1.0])
+    write_run(tmp_path / "runs/a/her/seed_0", [0.5, 0.5, 1.0], algorithm="her")
+    assert report(tmp_path / "runs", out=tmp_path) == 0
+    note = "note: on Point2DLarge-v1 the last evaluations are after different steps: mher 2,200, her 2,300\n"
+    assert capsys.readouterr().err == note
 
 
 def test_the_summary_holds_the_statistics_over_seeds(tmp_path, capsys):

@@ -52,6 +52,12 @@ def test_a_monitor_of_what_is_not_there_is_one_line_with_what_is(tmp_path, capsy
     assert "eval/success_rate" in error or "train/critic_loss" in error  # as far as a line goes
 
 
+def test_the_trainers_own_default_is_tensorboard_in_the_runs_folder(tmp_path):
+    assert fit(tmp_path, "--trainer.logger=true", epochs=1) == 0
+    assert list(run_folder(tmp_path).glob("events*"))
+    assert not (run_folder(tmp_path) / "lightning_logs").exists()
+
+
 def test_tensorboard_is_replaced_by_a_logger_and_joined_by_a_list(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for option in ("--trainer.logger=", "--trainer.logger+="):
