@@ -46,7 +46,7 @@ class GoalMap(Callback):
         due = self.every_n_epochs and epoch // self.every_n_epochs > (epoch - since) // self.every_n_epochs
         if not due or trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking or not trainer.loggers:
             return
-        (evaluation,) = (callback for callback in cast(Any, trainer).callbacks if isinstance(callback, Evaluation))
+        evaluation = next(callback for callback in cast(Any, trainer).callbacks if isinstance(callback, Evaluation))
         figure = draw_maps(evaluation.outcome, pl_module)
         if figure is not None:
             log_picture(trainer, "eval/goal_map", figure, data_of(trainer).env_steps)

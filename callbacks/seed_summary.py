@@ -1,5 +1,6 @@
 """The seeds that train side by side, at a glance."""
 
+import os
 import shutil
 import tempfile
 import zlib
@@ -56,7 +57,8 @@ class SeedSummary(Callback):
         self.rank = self.strategy.seed_rank
         launch = launch_id(self.strategy.cluster_environment)
         run = trial_folder(launch, self.seed) if self.run is None else self.run
-        self.board = SeedBoard(run, self.seed - self.rank, self.strategy.seeds, launch)
+        reused = "SLURM_STEP_ID" not in os.environ  # every `srun` has its own
+        self.board = SeedBoard(run, self.seed - self.rank, self.strategy.seeds, launch, reused)
         if self.rank > 0 and trainer.progress_bar_callback is not None:
             trainer.progress_bar_callback.disable()
 

@@ -133,6 +133,7 @@ class Agent(LightningModule, ABC):
             torch.manual_seed(stream_seed(self.seed, Stream.WEIGHTS))
             self.inputs.build(self.task)
             self.build()
+        describe(self.inputs)  # as a checkpoint will
         if self.compiled:
             for network in self.modules():
                 if isinstance(network, MLP):

@@ -39,8 +39,8 @@ class GCSL(Agent):
         seed: int,
     ) -> None:
         super().__init__(task, inputs, relabel, None, hidden_sizes, actor_lr, compile, seed)
-        allowed = "one that relabels a share above 0, for these rows alone are learned from"
-        require(relabel.ratio > 0.0, "model.relabel", type(relabel).__name__, allowed)
+        allowed = "one that relabels a share above 0 to be imitated, for these rows alone are learned from"
+        require(relabel.ratio > 0.0 and relabel.imitates, "model.relabel", type(relabel).__name__, allowed)
 
     def build(self) -> None:
         """Create the actor."""

@@ -42,6 +42,11 @@ class Part:
             )
         task.require_phi(f"model's {name}")
 
+    @property
+    def keeps_state(self) -> bool:
+        """Whether it has a state that a resumed run needs."""
+        return type(self).worker_state is not Part.worker_state
+
     def worker_state(self) -> dict[str, Any]:
         """Return what a resumed run needs beside parameters, as plain data; every worker has its own."""
         return {}
@@ -133,8 +138,17 @@ class CriticLearner(Learner, Protocol):
 
 
 def describe(part: Part) -> dict[str, Any]:
-    """Return class and arguments of a part as plain data, in the form that a config has."""
+    """Return class and arguments of a part as plain data, in the form that a config has.
+
+    Raises:
+        UserError: it does not keep an argument.
+    """
     names = inspect.signature(type(part).__init__).parameters.keys() - {"self"}
+    if lost := sorted(name for name in names if not hasattr(part, name)):
+        raise UserError(
+            f"{class_path(type(part))} keeps no {', '.join(lost)}; allowed: an attribute of the name of each argument, "
+            "for checkpoints"
+        )
     values = {name: getattr(part, name) for name in sorted(names)}
     arguments = {name: describe(value) if isinstance(value, Part) else value for name, value in values.items()}
     return {"class_path": class_path(type(part)), "init_args": arguments}
@@ -175,8 +189,7 @@ def require_same_parts(section: str, parts: Mapping[str, Part], saved: Mapping[s
     """Raise `UserError` if a part that keeps a state, or kept one, is of another class than the saved one."""
     for name, part in parts.items():
         own, before = type(part), saved.get(name, {"class": None, "state": {}})
-        keeps_state = own.worker_state is not Part.worker_state
-        if before["class"] != own.__name__ and (before["state"] or keeps_state):
+        if before["class"] != own.__name__ and (before["state"] or part.keeps_state):
             raise UserError(f"{section}.{name} is {own.__name__}; allowed: {before['class']}, as in the checkpoint")
 
 

@@ -112,20 +112,20 @@ class Policy:
             inputs.build(task)
             self.network = PolicyNetwork(inputs, Actor(inputs.size, task.action_size, description["hidden_sizes"]))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(
         self, observation: ArrayLike | Tensor | Mapping[str, Any] | None, goal: ArrayLike | Tensor | None = None
     ) -> np.ndarray | Tensor:
         """Return float32 actions [..., action] for observations [..., obs] and goals [..., goal].
 
-        The observation may be the environment's dict, which holds the goal. A tensor is answered by a tensor,
-        everything else by an array.
+        The observation may be the environment's dict, which holds the goal, unless another is given. A tensor is
+        answered by a tensor, everything else by an array.
 
         Raises:
             UserError: an input is missing or of another size than in training, or goals are not as many.
         """
         if isinstance(observation, Mapping):
-            return self(observation.get("observation"), observation.get("desired_goal"))
+            return self(observation.get("observation"), observation.get("desired_goal") if goal is None else goal)
         if observation is None or goal is None:
             missing = "goal" if goal is None else "observation"
             raise UserError(
@@ -213,7 +213,12 @@ def load_policy(path: str | Path, device: str | torch.device = "cpu") -> Policy:
 
 
 def save_policy(policy: Policy, path: str | Path) -> None:
-    """Write a policy alone, for `load_policy`: its weights, and in the file's metadata its description."""
+    """Write a policy alone, for `load_policy`: its weights, and in the file's metadata its description.
+
+    Raises:
+        UserError: the file's name does not end in `.safetensors`.
+    """
+    require(Path(path).suffix == ALONE, "path", str(path), f"a name that ends in {ALONE}")
     text = json.dumps({"format": FORMAT, "version": __version__, "policy": policy.description})
     Path(path).write_bytes(save(policy.network.state_dict(), metadata={"mher_pl": text}))
 

@@ -5,6 +5,8 @@ from enum import IntEnum
 import numpy as np
 import torch
 
+MAX_SEED = 2**32 - 1  # of a run, the largest one that Lightning takes
+
 
 class Stream(IntEnum):
     """What draws random numbers. The numbers decide what a seed gives: a new stream gets a new one."""

@@ -46,8 +46,8 @@ def test_the_loss_is_the_squared_error_to_replayed_actions_under_hindsight_goals
 
 def test_what_a_relabeller_has_not_imitated_is_not():
     batch = make_batch(20, scale=1e-3)
-    agent = make_gcsl(OtherGoals(1.0))
-    assert agent.imitation_loss(agent.relabel(batch, agent, generator())) == 0.0
+    agent = make_gcsl()
+    assert agent.imitation_loss(OtherGoals(1.0)(batch, agent, generator())) == 0.0
     half = Mixed([Future(0.5), OtherGoals(0.5)])
     relabelled = half(batch, agent, generator())
     own = relabelled[relabelled["imitated"]]

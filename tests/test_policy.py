@@ -87,6 +87,25 @@ def test_it_drives_the_environment(run):
     env.close()
 
 
+def test_a_goal_beside_a_dict_is_the_one_that_counts(run, observations):
+    policy, goal = mher_pl.load_policy(run), -observations["desired_goal"]
+    assert np.array_equal(policy(observations, goal), policy(observations["observation"], goal))
+    assert not np.array_equal(policy(observations, goal), policy(observations))
+
+
+def test_its_actions_may_be_a_target_to_learn_from(run, observations):
+    state, goal = (torch.as_tensor(observations[key]).float() for key in ("observation", "desired_goal"))
+    student = torch.nn.Linear(state.shape[-1], 2)
+    torch.nn.functional.mse_loss(student(state), mher_pl.load_policy(run)(state, goal)).backward()
+    assert student.weight.grad.any()
+
+
+def test_a_file_that_load_policy_could_not_read_is_not_written(run, tmp_path):
+    with pytest.raises(UserError, match=r"path is '.*policy\.bin'; allowed: a name that ends in \.safetensors"):
+        save_policy(mher_pl.load_policy(run), tmp_path / "policy.bin")
+    assert not list(tmp_path.iterdir())
+
+
 def test_wrong_inputs_are_named(run, observations):
     policy = mher_pl.load_policy(run)
     with pytest.raises(UserError, match=r"observation has shape \[3\]; allowed for mher_pl/Reacher-v1: \[..., 11\]"):

@@ -10,6 +10,7 @@ from mher_pl.compare.search import Search, read_setting
 from mher_pl.errors import UserError, require_int
 from mher_pl.storage.configs import find_config, read_config
 from mher_pl.storage.folder import local_path
+from mher_pl.streams import MAX_SEED
 
 GRID_KEYS = ("tasks", "algorithms", "grid")
 KEYS = (
@@ -26,7 +27,6 @@ KEYS = (
     "trials",
     "prune_from",
 )
-MAX_SEED = 2**32 - 1  # the largest one that fit takes
 MAX_SEEDS = 10_000
 RESERVED = ("config", "seed_everything", "algorithm", "ckpt_path", "trainer.default_root_dir")  # set per cell
 

@@ -24,6 +24,7 @@ from mher_pl.parts import Part, load_worker_states, require_same_parts, worker_s
 from mher_pl.practice import Practice
 from mher_pl.sampler import Sampler
 from mher_pl.storage.metrics import MetricsTable
+from mher_pl.streams import MAX_SEED
 
 ENVIRONMENT_BYTES = 50_000_000  # of the process of a further environment
 
@@ -109,7 +110,7 @@ class GoalDataModule(LightningDataModule):
         require_int("data.episodes_per_epoch", episodes_per_epoch, 1)
         require_multiple("data.episodes_per_epoch", episodes_per_epoch, num_envs)
         require_int("data.batch_size", batch_size, 1)
-        require_int("seed_everything", seed, 0)
+        require_int("seed_everything", seed, 0, MAX_SEED)
         self.task = inspect_task(env, env_kwargs, goal_indices, desired_goal_indices)
         if batches_per_episode is None:
             batches_per_episode = self.task.horizon

@@ -33,14 +33,15 @@ class SeedBoard:
         run: the folder of this process's run, beside which the others' lie.
         first: the seed of rank 0.
         seeds: how many.
-        launch: tells this start of the program from earlier ones; the same for all its processes. Where a launcher
-            gives every start the same name, what lies there as this process makes its board counts as an earlier's.
+        launch: tells this start of the program from earlier ones; the same for all its processes.
+        reused: whether an earlier start may have had the same name. What lies there as this process makes its board
+            then counts as the earlier's.
     """
 
-    def __init__(self, run: Path, first: int, seeds: int, launch: str) -> None:
+    def __init__(self, run: Path, first: int, seeds: int, launch: str, reused: bool) -> None:
         self.file, self.first, self.seeds, self.launch = run / FILE, first, seeds, launch
         others = [path for rank in range(seeds) for path in self._files(rank) if path != self.file]
-        self._earlier = {path: _stamp(path) for path in others}
+        self._earlier = {path: _stamp(path) for path in others} if reused else {}
 
     def start(self, epoch: int | None) -> None:
         """Begin the own file; a resumed run keeps the epochs before `epoch`, one that is refused all."""
@@ -66,7 +67,7 @@ class SeedBoard:
     def read(self, rank: int) -> SeedRecord:
         """Return what a rank told since this launch; nothing of earlier launches, except epochs that it kept.
 
-        A rank that began before this process is heard from its next word on.
+        Where the launch's name may be reused, a rank that began before this process is heard from its next word on.
         """
         record = SeedRecord()
         for path in self._files(rank):

@@ -34,6 +34,7 @@ class Relabel(Part, ABC):
         ratio: share of relabelled rows.
     """
 
+    imitates = True  # whether the supervised loss learns from any of its rows
     mixes = True  # whether `Mixed` may have its goals: it takes no other rows, and all losses see them
 
     def __init__(self, ratio: float) -> None:
@@ -102,7 +103,7 @@ class Wrapper(Relabel):
     def __init__(self, relabel: Relabel) -> None:
         super().__init__(relabel.ratio)
         self.relabel = relabel
-        self.mixes = type(self).mixes and relabel.mixes
+        self.mixes, self.imitates = type(self).mixes and relabel.mixes, relabel.imitates
 
     def check(self, task: Task, dynamics: DynamicsModel | None = None) -> None:
         """Raise `UserError` if it or the other relabeller lacks something."""
@@ -128,6 +129,11 @@ class Wrapper(Relabel):
     def choose_rows(self, batch: TensorDict, generator: torch.Generator) -> Tensor:
         """Return the other's choice."""
         return self.relabel.choose_rows(batch, generator)
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether the other does."""
+        return self.relabel.keeps_state
 
     def worker_state(self) -> dict[str, Any]:
         """Return the other's state."""

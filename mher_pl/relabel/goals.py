@@ -43,6 +43,8 @@ class OtherGoals(Relabel):
         ratio: share of relabelled rows.
     """
 
+    imitates = False
+
     def goals(self, batch: TensorDict, rows: Tensor, learner: Learner, generator: torch.Generator) -> Tensor:
         """Return the batch's desired goals in another order."""
         goals = batch["desired_goal"]

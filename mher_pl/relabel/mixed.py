@@ -37,6 +37,7 @@ class Mixed(Relabel):
             )
         super().__init__(min(sum(ratios), 1.0))
         self.relabellers = relabellers
+        self.imitates = any(relabel.imitates and relabel.ratio > 0.0 for relabel in relabellers)
 
     def check(self, task: Task, dynamics: DynamicsModel | None = None) -> None:
         """Raise `UserError` if one of the relabellers lacks something."""
@@ -71,6 +72,11 @@ class Mixed(Relabel):
         for number, relabel in enumerate(self.relabellers):
             rows = rows | (relabel.imitated(batch) & (batch["choice"] == number))
         return rows
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether one of the relabellers does."""
+        return any(relabel.keeps_state for relabel in self.relabellers)
 
     def worker_state(self) -> dict[str, Any]:
         """Return the relabellers' states."""

@@ -49,6 +49,7 @@ from mher_pl.storage.folder import RunFolders, checkpoint_file, local_path
 from mher_pl.storage.metrics import MetricsTable
 from mher_pl.storage.settings import flatten
 from mher_pl.storage.writer import PlainCheckpointIO
+from mher_pl.streams import MAX_SEED
 
 MOST_THREADS = 1024  # torch ends the program where it cannot start them
 
@@ -108,9 +109,7 @@ class MherCLI(LightningCLI):
         if asks:
             print(describe(self.of_command(self.config).as_dict()))
             sys.exit(0)
-        seed = self.of_command(self.config).seed_everything
-        if isinstance(seed, bool) or not 0 <= seed < 2**32:
-            raise UserError(f"seed_everything is {seed!r}; allowed: an integer from 0 to {2**32 - 1}")
+        require_seed(self.of_command(self.config).seed_everything)
 
     def of_command(self, config: Namespace) -> Namespace:
         """Return what a config holds for the command, which is all of it where `load` builds without one."""
@@ -149,6 +148,7 @@ class MherCLI(LightningCLI):
                 command = self.subcommand or "mher_pl.load"
                 raise UserError(f"trainer.strategy is 'seed_parallel' in {command}; allowed: in fit")
             seed = config.seed_everything + global_rank(config.trainer.devices)
+            require_seed(seed)
             config.seed_everything = config.data.seed = config.model.init_args.seed = seed
             seed_everything(seed, workers=True, verbose=False)
 
@@ -287,6 +287,12 @@ class MherCLI(LightningCLI):
             if failed := self.seed_summary.failures():
                 reasons = ", ".join(f"seed {seed} ({reason})" for seed, reason in failed.items())
                 raise SeedsFailed(f"{len(failed)} of {strategy.seeds} seeds failed: {reasons}")
+
+
+def require_seed(seed: int) -> None:
+    """Raise `UserError` if Lightning would not take a seed."""
+    if isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
+        raise UserError(f"seed_everything is {seed!r}; allowed: an integer from 0 to {MAX_SEED}")
 
 
 @contextmanager

@@ -28,6 +28,7 @@ class RunTrainer(Trainer):
     output: Output | None = None  # where it writes
     tells_interruptions = False  # whether nobody else says that a signal ended it, as in a script
     fitted = False
+    evaluated: str | None = None  # the last checkpoint, not its own, whose weights an evaluation left in the module
 
     def fit(
         self,
@@ -42,12 +43,18 @@ class RunTrainer(Trainer):
 
         Raises:
             UserError: it trained before, and would throw the replay away; which run is the last was not said when it
-                was built, with a folder of its own; it goes on with a run, and another file is named; another process
-                trains the run, or has done so meanwhile.
+                was built, with a folder of its own; it goes on with a run, and another file is named; its module has
+                the weights of another checkpoint, which was evaluated; another process trains the run, or has done so
+                meanwhile.
         """
         if self.fitted:
             raise UserError("trainer.fit is called again; allowed: once, then mher_pl.load(..., ckpt_path='last')")
         path = self._begin_with(ckpt_path)
+        if self.evaluated is not None and path is None:
+            raise UserError(
+                f"trainer.fit is called with the weights of {self.evaluated}, which was evaluated; allowed: with "
+                "another mher_pl.load(...)"
+            )
         if self.start.resumed and os.path.realpath(path) != os.path.realpath(str(self.start.checkpoint)):
             allowed = (
                 f"none here, for the run goes on from {self.start.checkpoint}, or mher_pl.load(..., ckpt_path=FILE)"
@@ -84,6 +91,7 @@ class RunTrainer(Trainer):
     def _begin_with(self, ckpt_path: Any) -> Any:
         """Return the checkpoint to read, before `fit` where none is named the one that it was built to start from."""
         if self.fitted or ckpt_path not in (None, "last"):
+            self.evaluated = ckpt_path
             return ckpt_path
         asked = ckpt_path is None or self.start.asked
         require(asked, "ckpt_path", ckpt_path, "a file, or mher_pl.load(..., ckpt_path='last')")

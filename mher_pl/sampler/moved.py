@@ -30,7 +30,7 @@ class Moved(Sampler):
         require_at_least("data.sampler.distance", distance, 0.0)
         require_probability("data.sampler.chance", chance)
         self.distance, self.chance, self.entries = distance, chance, entries
-        self.weights = torch.zeros(0)  # [N] of the stored episodes
+        self.moved = torch.zeros(0, dtype=torch.bool)  # [N] of the stored episodes
 
     def check(self, task: Task, dynamics: DynamicsModel | None = None) -> None:
         """Raise `UserError` if entries are none of a goal."""
@@ -40,25 +40,32 @@ class Moved(Sampler):
         require(known, "data.sampler.entries", entries, f"entries of a goal, from 0 to {task.goal_size - 1}, or null")
 
     def update(self, episodes: TensorDict, newest: int) -> None:
-        """Weigh the newest episode."""
-        if newest == len(self.weights):
-            self.weights = torch.cat([self.weights, torch.zeros(1)])
+        """Look at the newest episode."""
+        if newest == len(self.moved):
+            self.moved = torch.cat([self.moved, torch.zeros(1, dtype=torch.bool)])
         path = episodes["achieved_goal"][newest, : int(episodes["length"][newest]) + 1]  # [T+1, goal]
         way = path - path[0] if self.entries is None else (path - path[0])[:, self.entries]
-        moved = bool((way.norm(dim=-1) > self.distance).any())
-        self.weights[newest] = 1.0 if moved else self.chance
+        self.moved[newest] = (way.norm(dim=-1) > self.distance).any()
 
     def __call__(self, episodes: int, size: int, generator: torch.Generator, lengths: Tensor | None = None) -> Tensor:
         """Draw indices [size] from 0 ... episodes-1."""
-        weights = self.weights if lengths is None else self.weights * lengths
+        weights = torch.where(self.moved, 1.0, self.chance)
+        weights = weights if lengths is None else weights * lengths
         if not weights.any():  # nothing has moved yet, and such episodes have no chance
             weights = torch.ones(episodes) if lengths is None else lengths.float()
         return torch.multinomial(weights, size, replacement=True, generator=generator)
 
     def worker_state(self) -> dict[str, Any]:
-        """Return the episodes' weights."""
-        return {"weights": self.weights.clone()}
+        """Return which episodes moved, and what that meant."""
+        return {"moved": self.moved.clone(), "distance": self.distance, "entries": self.entries}
 
     def load_worker_state(self, state: dict[str, Any]) -> None:
-        """Restore them."""
-        self.weights = state["weights"]
+        """Restore it.
+
+        Raises:
+            UserError: it means something else now.
+        """
+        for name in ("distance", "entries"):
+            own, saved = getattr(self, name), state[name]
+            require(own == saved, f"data.sampler.{name}", own, f"{saved}, as in the checkpoint")
+        self.moved = state["moved"]

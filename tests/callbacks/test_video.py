@@ -37,8 +37,13 @@ def test_a_video_of_a_tested_checkpoint_lies_in_its_runs_folder_or_where_asked(b
     trained = build("point2d", **short)
     trained.trainer.fit(trained.model, trained.datamodule)
     run = Path(trained.trainer.default_root_dir)
-    for folder, expected in ((None, run), (str(tmp_path / "new"), tmp_path / "new")):
+    last = run / "checkpoints" / "last.ckpt"
+    alone = tmp_path / "alone" / "a.ckpt"
+    alone.parent.mkdir()
+    alone.write_bytes(last.read_bytes())
+    new = tmp_path / "new"
+    for checkpoint, folder, expected in ((last, None, run), (last, str(new), new), (alone, None, alone.parent)):
         cli = build("point2d", **short)
         cli.trainer.callbacks.insert(0, Video(episodes=1, folder=folder))
-        cli.trainer.test(cli.model, cli.datamodule, ckpt_path=str(run / "checkpoints" / "last.ckpt"))
+        cli.trainer.test(cli.model, cli.datamodule, ckpt_path=str(checkpoint))
         assert (expected / "video.mp4").is_file()

@@ -5,9 +5,9 @@ from pathlib import Path
 from mher_pl.parallel.board import FAILED, FILE, FINISHED, RUNNING, SeedBoard
 
 
-def boards(root: Path, *runs: str, launch: str = "a", first: int = 0) -> list[SeedBoard]:
+def boards(root: Path, *runs: str, launch: str = "a", first: int = 0, reused: bool = True) -> list[SeedBoard]:
     """The boards of processes that train the given runs, in the order of their seeds."""
-    return [SeedBoard(root / run, first, seeds=len(runs), launch=launch) for run in runs]
+    return [SeedBoard(root / run, first, seeds=len(runs), launch=launch, reused=reused) for run in runs]
 
 
 def test_the_board_shows_what_a_seed_told(tmp_path):
@@ -29,6 +29,14 @@ def test_starts_beside_each_other_hear_their_own_seeds(tmp_path):
         board.report(0, 300, number / 10)
     assert [mine.read(rank).rates for rank in (0, 1)] == [{0: (300, 0.0)}, {0: (300, 0.1)}]
     assert [theirs.read(rank).rates for rank in (0, 1)] == [{0: (300, 0.2)}, {0: (300, 0.3)}]
+
+
+def test_a_seed_that_ended_before_this_process_began_is_heard_where_no_other_launch_has_the_name(tmp_path):
+    _, early = boards(tmp_path, "seed_0", "seed_1")
+    early.start(epoch=None)
+    early.end(FINISHED)
+    states = [boards(tmp_path, "seed_0", "seed_1", reused=reused)[0].read(1).state for reused in (False, True)]
+    assert states == [FINISHED, RUNNING]
 
 
 def test_the_board_takes_nothing_from_an_earlier_launch(tmp_path):

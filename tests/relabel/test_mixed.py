@@ -36,6 +36,16 @@ def test_goals_that_others_were_asked_for_are_not_imitated():
     assert not OtherGoals(1.0)(batch, make_agent(), generator())["imitated"].any()
 
 
+def test_a_state_is_kept_where_one_of_them_keeps_one():
+    class Counts(Future):
+        def worker_state(self):
+            return {"count": 1}
+
+    assert not mixed().keeps_state
+    assert not Noisy(Future(0.5), std=0.1).keeps_state
+    assert Mixed([Future(0.5), Noisy(Counts(0.5), std=0.1)]).keeps_state
+
+
 def test_rewards_are_those_of_the_mixed_goals():
     batch = make_batch(200)
     relabelled = mixed()(batch, make_agent(), generator())

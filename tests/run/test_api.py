@@ -106,6 +106,14 @@ def test_before_fit_the_checkpoint_is_evaluated_that_it_would_start_from(trained
         build("point2d").trainer.validate(ckpt_path="last")
 
 
+def test_a_run_does_not_begin_with_weights_that_were_evaluated(trained, build):
+    last = str(Path(trained.trainer.default_root_dir) / "checkpoints" / "last.ckpt")
+    other = build("point2d")
+    other.trainer.validate(other.model, other.datamodule, ckpt_path=last)
+    with pytest.raises(UserError, match=r"with the weights of .*last.ckpt, which was evaluated; allowed: with another"):
+        other.trainer.fit(other.model, other.datamodule)
+
+
 def test_evaluations_return_what_they_measured(trained):
     fitted = {name: value.item() for name, value in trained.trainer.callback_metrics.items() if "eval/" in name}
     assert trained.trainer.validate(trained.model, trained.datamodule) == [fitted]

@@ -83,6 +83,19 @@ def test_a_resumed_sampler_draws_as_the_other():
     assert torch.equal(one, other)
 
 
+def test_a_resumed_sampler_has_the_chance_of_its_own_and_refuses_another_meaning_of_moved():
+    replay = EpisodeReplay(10 * T, T, Moved(0.5, 0.25, None), seed=0)
+    for way in (0.6, 0.0):
+        replay.add(episode(way))
+    state = replay.sampler.worker_state()
+    resumed = Moved(0.5, 0.0, None)
+    resumed.load_worker_state(state)
+    assert not resumed(2, 1000, replay.generator).any()
+    for other, setting in ((Moved(0.4, 0.25, None), "distance is 0.4"), (Moved(0.5, 0.25, [1]), r"entries is \[1\]")):
+        with pytest.raises(UserError, match=rf"data.sampler.{setting}; allowed: .*, as in the checkpoint"):
+            other.load_worker_state(state)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
