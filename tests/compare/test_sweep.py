@@ -302,8 +302,8 @@ def test_the_sweeps_of_the_package_and_of_the_benchmarks_name_existing_configs(w
         "reacher_choices": 3 * 5,
         "push": 7 * 5,
         "panda_push": 4 * 5,
-        "pick_and_place": 2 * 5,
-        "slide": 2 * 3,
+        "pick_and_place": 4 * 5,
+        "slide": 4 * 3,
         "her_mixed": 2 * 5,
         "tune_point2d": 3,
     }

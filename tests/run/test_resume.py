@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from trained_runs import ROOT, assert_same_run, fit, run_folder, scalars, start, state, table, wait_for
 
 from mher_pl.__main__ import main
@@ -297,6 +298,15 @@ def test_last_of_a_complete_run_says_so(tmp_path, capsys):
     assert "nothing left to train: all 2 epochs are in" in capsys.readouterr().out
     assert fit(tmp_path, RESUME, epochs=1) == 1
     assert "trainer.max_epochs is 1; allowed: at least 2" in capsys.readouterr().err
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_run_on_a_gpu_goes_on_there_and_is_tested_on_a_cpu(tmp_path):
+    gpu = "--trainer.accelerator=gpu"
+    assert fit(tmp_path, gpu, "--relabel_goals.every_n_epochs=1", epochs=1) == 0
+    assert fit(tmp_path, gpu, RESUME, epochs=2) == 0
+    assert main(["test", str(run_folder(tmp_path)), "--trainer.accelerator=cpu"]) == 0
 
 
 def test_a_resumed_run_saves_nothing_of_the_file_that_it_came_from(tmp_path):
