@@ -293,34 +293,6 @@ class Reuses(Slide):
         return dict(self.arrays)
 
 
-class Breaks(Slide):
-    """Raises an error at a step of an episode of a copy; in a reset if the step is 0."""
-
-    def __init__(self, episode: int, step: int) -> None:
-        super().__init__()
-        self.when = episode, step
-
-    def look(self):
-        if (self.episode, self.steps) == self.when:
-            raise RuntimeError("the simulator\nlost its mind")
-        return super().look()
-
-
-class Torn(Slide):
-    """Shows NaN from step 3 on in the copies made after the second: the first is inspected, the second trains."""
-
-    made = 0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.number = Torn.made
-        Torn.made += 1
-
-    def look(self):
-        observation, achieved, goal = super().look()
-        return (observation * np.nan if self.number >= 2 and self.steps >= 3 else observation), achieved, goal
-
-
 class Extra(Slide):
     """Shows an entry beside the three that is no array, such as the sensors of a robot."""
 
@@ -333,46 +305,6 @@ class Extra(Slide):
         return super()._seen() | {"sensors": {"touch": np.zeros(2, dtype=np.float32)}}
 
 
-class Double(Slide):
-    """Rewards what it knows in float64 and shows it in float32: at the very edge of the goal the two differ."""
-
-    def begin(self):
-        self.at, self.goal = np.zeros(2), np.array([0.5, 0.0])
-
-    def move(self, action):
-        super().move(np.zeros(2))
-        self.at[0] = 0.2 - 1e-9 if self.steps == 5 and self.episode >= 6 else 0.1 * self.np_random.uniform()
-
-    def judge(self, reward):
-        reached = bool(np.abs(self.goal - self.at)[0] <= self.radius)
-        return float(reached) - 1.0, False, reached
-
-
-class Careless(Slide):
-    """Does with actions and infos what Gymnasium leaves open.
-
-    Args:
-        habit: to write into the `action`; to return the same `info` after every step; a success that is an `array`; an
-            info that is `uneven`, with more entries in some steps than in others.
-    """
-
-    def __init__(self, habit: str) -> None:
-        super().__init__()
-        self.habit, self.info = habit, {}
-
-    def step(self, action):
-        if self.habit == "action":
-            action *= 0.5
-        seen, reward, terminated, truncated, info = super().step(action)
-        if self.habit == "info":
-            info = self.info
-        elif self.habit == "array":
-            info["is_success"] = np.array([info["is_success"]])
-        elif self.habit == "uneven":
-            info["contacts"] = np.arange(self.np_random.integers(1, 5))
-        return seen, reward, terminated, truncated, info
-
-
 class Cells(Slide):
     """Goals are whole numbers, what is achieved lies between them."""
 
@@ -383,32 +315,6 @@ class Cells(Slide):
     def begin(self):
         super().begin()
         self.goal = self.np_random.integers(-1, 2, 2)
-
-
-class Frees(Slide):
-    """Rewards by what closing it frees."""
-
-    def close(self):
-        del self.radius
-
-
-class Alone(Slide):
-    """Can be made once, as a simulator with one port."""
-
-    made = 0
-
-    def __init__(self) -> None:
-        super().__init__()
-        Alone.made += 1
-        if Alone.made > 1:
-            raise OSError("the port is taken")
-
-
-class Blind(Slide):
-    """Shows infinity where it sees nothing."""
-
-    def look(self):
-        return np.where(self.at > 0.5, np.inf, self.at), self.at, self.goal
 
 
 TASKS = {
@@ -435,15 +341,8 @@ TASKS = {
     "Tenths": (Slide, {"rewards": (-0.3, 0.1), "ends": True}),
     "Hidden": (Hidden, {}),
     "Reuses": (Reuses, {}),
-    "Breaks": (Breaks, {}),
-    "Torn": (Torn, {}),
-    "Double": (Double, {}),
     "Extra": (Extra, {}),
-    "Careless": (Careless, {}),
     "Cells": (Cells, {}),
-    "Frees": (Frees, {}),
-    "Blind": (Blind, {}),
-    "Alone": (Alone, {}),
 }
 for _name, (_entry_point, _kwargs) in TASKS.items():
     gym.register(f"{_name}-v0", entry_point=_entry_point, max_episode_steps=STEPS, kwargs=_kwargs)

@@ -1,4 +1,4 @@
-import goal_tasks
+import faulty_tasks
 import numpy as np
 import pytest
 import torch
@@ -152,17 +152,17 @@ def test_a_task_without_a_batched_form_has_few_copies_however_many_the_episodes(
 @pytest.mark.parametrize(("step", "place"), [(0, "the reset of an evaluation"), (4, "step 3 of an evaluation")])
 def test_an_environment_that_fails_is_named_with_the_step(step: int, place: str):
     task = inspect_task("goal_tasks:Plain-v0", {}, None)
-    envs = make_vec("goal_tasks:Breaks-v0", num_envs=2, episode=0, step=step)
-    reason = "RuntimeError: the simulator lost its mind, goal_tasks.py"
+    envs = make_vec("faulty_tasks:Breaks-v0", num_envs=2, episode=0, step=step)
+    reason = "RuntimeError: the simulator lost its mind, faulty_tasks.py"
     with pytest.raises(EnvironmentFailed, match=rf"failed in {place} \({reason}"):
         rollout(towards_goal, envs, task, [0, 1])
 
 
 def test_an_environment_that_gives_nan_is_named_with_the_step(monkeypatch):
-    monkeypatch.setattr(goal_tasks.Torn, "made", 2)
+    monkeypatch.setattr(faulty_tasks.Torn, "made", 2)
     task = inspect_task("goal_tasks:Plain-v0", {}, None)
     with pytest.raises(NonFiniteError, match="observation at step 2 of an evaluation is NaN or infinite"):
-        rollout(towards_goal, make_vec("goal_tasks:Torn-v0", num_envs=2), task, [0, 1])
+        rollout(towards_goal, make_vec("faulty_tasks:Torn-v0", num_envs=2), task, [0, 1])
 
 
 @pytest.mark.parametrize(

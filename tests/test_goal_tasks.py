@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import goal_tasks
+import faulty_tasks
 import numpy as np
 import pytest
 import torch
@@ -289,10 +289,10 @@ class TestFailures:
     )
     def test_of_the_environment(self, tmp_path: Path, capsys, episode: int, step: int, place: str):
         kwargs = f"--data.env_kwargs={{episode: {episode}, step: {step}}}"
-        code = fit(tmp_path, "--data.env=goal_tasks:Breaks-v0", kwargs, "--data.episodes_per_epoch=10")
+        code = fit(tmp_path, "--data.env=faulty_tasks:Breaks-v0", kwargs, "--data.episodes_per_epoch=10")
         last = capsys.readouterr().err.splitlines()[-1]
         assert code == 1
-        reason = "RuntimeError: the simulator lost its mind, goal_tasks.py:"
+        reason = "RuntimeError: the simulator lost its mind, faulty_tasks.py:"
         assert last.startswith(f"error: the environment failed in {place} ({reason}")
         assert last.endswith("and --ckpt_path last goes on")
         (kept,) = tmp_path.rglob("environment_error.txt")
@@ -301,8 +301,8 @@ class TestFailures:
         assert "Traceback (most recent call last)" in kept.read_text()
 
     def test_of_an_evaluation_with_nan(self, tmp_path: Path, capsys, monkeypatch):
-        monkeypatch.setattr(goal_tasks.Torn, "made", 0)
-        code = fit(tmp_path, "--data.env=goal_tasks:Torn-v0", "--data.env_kwargs={}")
+        monkeypatch.setattr(faulty_tasks.Torn, "made", 0)
+        code = fit(tmp_path, "--data.env=faulty_tasks:Torn-v0", "--data.env_kwargs={}")
         assert capsys.readouterr().err.splitlines()[-1] == (
             "error: observation at step 2 of an evaluation is NaN or infinite"
         )

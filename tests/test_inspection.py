@@ -279,11 +279,19 @@ UNCHECKED = {"disable_env_checker": True}  # Gymnasium would warn of them
         ("broken_module:Env-v0", {}, "data.env is 'broken_module:Env-v0'; allowed: the id of .*SyntaxError: '"),
         ("goal_tasks:Unbounded-v0", {}, "actions without bounds.*; allowed: a wrapper that gives them bounds"),
         ("goal_tasks:HalfBounded-v0", {}, "actions without bounds.*; allowed: a wrapper that gives them bounds"),
-        ("goal_tasks:Breaks-v0", {"episode": 0, "step": 0}, r"steps .RuntimeError: the simulator .*goal_tasks.py:\d"),
-        ("goal_tasks:Breaks-v0", {"episode": 8, "step": 2}, r"steps .RuntimeError: the simulator .*goal_tasks.py:\d"),
-        ("goal_tasks:Blind-v0", UNCHECKED, r"observation has NaN, infinity or .* in its entries \[0\]; allowed"),
+        (
+            "faulty_tasks:Breaks-v0",
+            {"episode": 0, "step": 0},
+            r"steps .RuntimeError: the simulator .*faulty_tasks.py:\d",
+        ),
+        (
+            "faulty_tasks:Breaks-v0",
+            {"episode": 8, "step": 2},
+            r"steps .RuntimeError: the simulator .*faulty_tasks.py:\d",
+        ),
+        ("faulty_tasks:Blind-v0", UNCHECKED, r"observation has NaN, infinity or .* in its entries \[0\]; allowed"),
         ("goal_tasks:Map-v0", UNCHECKED | {"origin": 1e30}, r"numbers above 1e\+18 in its entries \[0, 1\]"),
-        ("goal_tasks:Frees-v0", {}, r"fails once it is closed .AttributeError: .*goal_tasks.py:\d+"),
+        ("faulty_tasks:Frees-v0", {}, r"fails once it is closed .AttributeError: .*goal_tasks.py:\d+"),
     ],
 )
 def test_what_is_no_usable_goal_environment_is_refused_in_one_line(

@@ -197,7 +197,7 @@ def test_a_reward_that_compute_reward_does_not_give_stops_with_the_place(num_env
 
 
 def test_a_reward_that_rounding_alone_makes_another_is_none():
-    collect = collector("goal_tasks:Double-v0")
+    collect = collector("faulty_tasks:Double-v0")
     edge = [next_one(collect)["achieved_goal"][5, 0].item() for _ in range(10)]
     assert edge.count(np.float32(0.2)) > 0, "steps at the very edge of the goal were among them"
 
@@ -213,25 +213,25 @@ def test_a_non_finite_action_stops_with_the_place(num_envs: int, env: str):
 
 
 def test_an_environment_that_can_be_made_once_alone_fails_in_a_line():
-    with pytest.raises(UserError, match=r"made once and not again .OSError: the port is taken, goal_tasks"):
-        collector("goal_tasks:Alone-v0")
+    with pytest.raises(UserError, match=r"made once and not again .OSError: the port is taken, faulty_tasks"):
+        collector("faulty_tasks:Alone-v0")
 
 
 @pytest.mark.parametrize("num_envs", [1, 2])
 @pytest.mark.parametrize(("step", "place"), [(0, "the reset of {}"), (5, "{}, step 4")])
 def test_an_environment_that_fails_is_named_with_episode_and_step(num_envs: int, step: int, place: str):
-    collect = collector("goal_tasks:Breaks-v0", num_envs=num_envs, episode=10, step=step)
+    collect = collector("faulty_tasks:Breaks-v0", num_envs=num_envs, episode=10, step=step)
     with pytest.raises(EnvironmentFailed) as failed:
         torch.stack([collect.next() for _ in range(20)])
     number = collect.env.episode
     assert number > 0
     assert number % num_envs == 0
     running = f"training episode {number}" if num_envs == 1 else f"training episodes {number} to {number + 1}"
-    reason = "RuntimeError: the simulator lost its mind" + (r", goal_tasks.py:\d+" if num_envs == 1 else "")
+    reason = "RuntimeError: the simulator lost its mind" + (r", faulty_tasks.py:\d+" if num_envs == 1 else "")
     expected = rf"the environment failed in {re.escape(place.format(running))} \({reason}\)"
     assert re.fullmatch(expected, str(failed.value))
     assert isinstance(failed.value.__cause__, RuntimeError)
-    assert "goal_tasks.py" in "".join(traceback.format_exception(failed.value)), "where in the environment"
+    assert "faulty_tasks.py" in "".join(traceback.format_exception(failed.value)), "where in the environment"
     collect.close()
 
 

@@ -183,7 +183,7 @@ def test_success_of_a_task_that_tells_none_is_read_off_its_reward_also_from_batc
 def test_what_a_task_does_with_its_arguments_and_infos_changes_nothing_elsewhere(habit):
     """It goes as the same task without the habit, which is to halve its action for "action"."""
     careless, plain = (
-        mher_pl.make_vec("goal_tasks:Careless-v0", num_envs=3, habit=kind, disable_env_checker=True)
+        mher_pl.make_vec("faulty_tasks:Careless-v0", num_envs=3, habit=kind, disable_env_checker=True)
         for kind in (habit, "none")
     )
     for envs in (careless, plain):
