@@ -38,7 +38,8 @@ class Video(Callback):
         """
         if trainer.is_global_zero:
             watch(pl_module, data_of(trainer).env_kwargs, seed=0, steps=1)
-            require_writable(self._place(trainer), "video.folder")
+            if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+                require_writable(self._place(trainer), "video.folder")
 
     def on_test_start(self, trainer: Trainer, pl_module: Agent) -> None:
         """Draw a frame and make the folder, as before `fit`."""

@@ -15,12 +15,8 @@ from mher_pl.compare.job import Busy, Job, Lost, Stopped, run_job
 from mher_pl.errors import UserError
 
 ASK_S = 30.0  # between questions to SLURM about the queue
-ONE_PROCESS = (
-    "nodes",
-    "tasks_per_node",
-    "slurm_nodes",
-    "slurm_ntasks_per_node",
-)  # a fit starts what it needs beside itself
+# A fit starts what it needs beside itself.
+ONE_PROCESS = ("nodes", "tasks_per_node", "slurm_nodes", "slurm_ntasks_per_node")
 
 
 class SlurmFit:

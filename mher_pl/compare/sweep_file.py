@@ -82,11 +82,11 @@ def _require_own_folders(path: Path, pairs: list[tuple[Path, Method]]) -> None:
 
 def _require_own_names(path: Path, pairs: list[tuple[Path, Method]]) -> None:
     """Raise `UserError` if a report would take the runs of two algorithms for those of one."""
-    files: dict[tuple[Path, Any], Path] = {}
+    files: dict[tuple[Path, str], Path] = {}
     for task, method in pairs:
         if method.values:  # which its name says
             continue
-        name = (read_config("--config", task) | read_config("--config", method.algorithm)).get("algorithm")
+        name = str((read_config("--config", task) | read_config("--config", method.algorithm)).get("algorithm"))
         first = files.setdefault((task, name), method.algorithm)
         if first != method.algorithm:
             raise UserError(
