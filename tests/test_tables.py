@@ -266,12 +266,33 @@ def test_what_is_learned_of_slide_is_that_of_the_runs():
 def test_what_mher_relay_learns_on_another_arm_is_that_of_the_runs():
     kept = read_kept(RESULTS / "panda_push" / "curves.csv")
     (_, *epochs), (_, *steps), *table = rows("docs/manipulation.md", "| epoch | 1")
-    curves = {name.split("/")[-1].replace("_", " "): {p.epoch: p for p in curve} for name, curve in kept.items()}
+    own = {name: curve for name, curve in kept.items() if name.startswith("push/mher_relay/")}
+    curves = {name.split("/")[-1].replace("_", " "): {p.epoch: p for p in curve} for name, curve in own.items()}
     taken = [statistics.mean(curve[int(epoch)].env_steps for curve in curves.values()) for epoch in epochs]
     assert steps == [f"{round(mean):,}" for mean in taken]
     assert [name for name, *_ in table] == list(curves)
     for name, *cells in table:
         assert cells == [f"{curves[name][int(epoch)].success_rate:.2f}" for epoch in epochs], name
+
+
+def test_what_is_learned_there_without_each_part_is_that_of_the_runs():
+    kept = read_kept(RESULTS / "panda_push" / "curves.csv")
+    sweep = read_sweep(ROOT / "configs" / "sweeps" / "panda_push.yaml")
+    (panel,) = sweep.panels.values()
+    (_, _, _, *epochs, _), *table = rows("docs/manipulation.md", "| curve | seeds | steps")
+    found = []
+    for label, method in panel.curves.items():
+        names = ["/".join(sweep.folder(panel.task, method, seed).parts[-3:]) for seed in sweep.seeds]
+        if curves := [kept[name] for name in names if name in kept]:
+            steps = f"{round(statistics.mean(curve[-1].env_steps for curve in curves)):,}"
+            medians = [
+                statistics.median(curve[int(epoch.split()[-1]) - 1].success_rate for curve in curves)
+                for epoch in epochs
+            ]
+            means = [statistics.mean(point.success_rate for point in curve) for curve in curves]
+            mean = f"{statistics.median(means):.2f} [{min(means):.2f}, {max(means):.2f}]"
+            found.append([label, str(len(curves)), steps, *(f"{median:.2f}" for median in medians), mean])
+    assert table == found
 
 
 def test_the_trials_of_pick_and_place_are_those_that_were_kept():

@@ -88,13 +88,14 @@ def test_the_window_shows_every_step(monkeypatch):
 
     shown = []
     monkeypatch.setattr(pyplot, "pause", lambda seconds: shown.append(seconds))
+    before = pyplot.get_fignums()
     env = mher_pl.make("mher_pl/Point2DLarge-v1", render_mode="human")
     env.reset(seed=0)
     for _ in range(3):
         env.step(np.ones(2))
     assert len(shown) == 4
     env.close()
-    assert not pyplot.get_fignums()
+    assert pyplot.get_fignums() == before
 
 
 def test_a_window_is_for_a_single_environment():
