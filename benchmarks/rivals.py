@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from sb3_contrib import TQC
 from stable_baselines3 import DDPG, SAC, HerReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
@@ -70,9 +71,9 @@ class Evaluate(BaseCallback):
         return torch.as_tensor(action)
 
 
-def train(name: str, algorithm: str, seed: int, steps: int, every: int, episodes: int) -> tuple[str, list[CurvePoint]]:
+def train(options: argparse.Namespace, algorithm: str, seed: int) -> tuple[str, list[CurvePoint]]:
     """Train one of them and return the task's name and the curve."""
-    data = load(name, "her").datamodule
+    data = load(options.task, "her", **options.set).datamodule
     env_kwargs = dict(data.env_kwargs)
     env = DummyVecEnv([lambda: make(data.task.env, **env_kwargs)])
     cls, settings = ALGORITHMS[algorithm]
@@ -88,8 +89,8 @@ def train(name: str, algorithm: str, seed: int, steps: int, every: int, episodes
         device="cpu",
         **(SHARED | settings),
     )
-    evaluate = Evaluate(data.task, env_kwargs, every, episodes, seed)
-    model.learn(steps, callback=evaluate)
+    evaluate = Evaluate(data.task, env_kwargs, options.every, options.episodes, seed)
+    model.learn(options.steps, callback=evaluate)
     return task_name({"env": data.task.env, "env_kwargs": env_kwargs}), evaluate.curve
 
 
@@ -102,14 +103,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3000, help="environment steps of a run")
     parser.add_argument("--every", type=int, default=100, help="environment steps between evaluations")
     parser.add_argument("--episodes", type=int, default=100, help="episodes of an evaluation")
+    parser.add_argument("--set", nargs="*", default=[], help="settings of fit, such as data.env_kwargs.boundary_dist=4")
     options = parser.parse_args()
+    options.set = {key: yaml.safe_load(value) for key, value in (setting.split("=", 1) for setting in options.set)}
     torch.set_num_threads(1)
     CURVES.parent.mkdir(parents=True, exist_ok=True)
     if not CURVES.exists():
         CURVES.write_text(",".join(["task", "algorithm", "seed", *CurvePoint._fields]) + "\n")
     for algorithm in options.algorithms:
         for seed in options.seeds:
-            task, curve = train(options.task, algorithm, seed, options.steps, options.every, options.episodes)
+            task, curve = train(options, algorithm, seed)
             with CURVES.open("a", newline="") as file:
                 csv.writer(file).writerows([task, f"sb3_{algorithm}", seed, *point] for point in curve)
             print(algorithm, seed, " ".join(f"{p.env_steps}:{p.success_rate:.2f}" for p in curve), flush=True)

@@ -109,7 +109,7 @@ class MherCLI(LightningCLI):
         if asks:
             print(describe(self.of_command(self.config).as_dict()))
             sys.exit(0)
-        require_seed(self.of_command(self.config).seed_everything)
+        require_int("seed_everything", self.of_command(self.config).seed_everything, 0, MAX_SEED)
 
     def of_command(self, config: Namespace) -> Namespace:
         """Return what a config holds for the command, which is all of it where `load` builds without one."""
@@ -148,7 +148,7 @@ class MherCLI(LightningCLI):
                 command = self.subcommand or "mher_pl.load"
                 raise UserError(f"trainer.strategy is 'seed_parallel' in {command}; allowed: in fit")
             seed = config.seed_everything + global_rank(config.trainer.devices)
-            require_seed(seed)
+            require_int("seed_everything", seed, 0, MAX_SEED)
             config.seed_everything = config.data.seed = config.model.init_args.seed = seed
             seed_everything(seed, workers=True, verbose=False)
 
@@ -287,12 +287,6 @@ class MherCLI(LightningCLI):
             if failed := self.seed_summary.failures():
                 reasons = ", ".join(f"seed {seed} ({reason})" for seed, reason in failed.items())
                 raise SeedsFailed(f"{len(failed)} of {strategy.seeds} seeds failed: {reasons}")
-
-
-def require_seed(seed: int) -> None:
-    """Raise `UserError` if Lightning would not take a seed."""
-    if isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
-        raise UserError(f"seed_everything is {seed!r}; allowed: an integer from 0 to {MAX_SEED}")
 
 
 @contextmanager
