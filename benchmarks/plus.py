@@ -17,15 +17,11 @@ from mher_pl.compare.report import report
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS, RESULTS = Path("runs") / "plus", ROOT / "benchmarks" / "results" / "plus"
-NO_MODEL = [
-    *("--model.td_target=mher_pl.td_target.OneStep", "--model.relabel=mher_pl.relabel.Future"),
-    *("--model.relabel.init_args.ratio=0.8", "--model.dynamics=null", "--model.imitation_weight=0.0"),
-]
 MODEL_BASED = [f"--model.relabel.init_args.{setting}" for setting in ("ratio=0.8", "steps=5", "noise=0.2")]
 RANDOM_EPISODES = 2  # at the beginning of a run
 METHODS = {  # name: config overlays, and settings
     "mher_plus": (["mher_plus"], []),
-    "her_plus": (["mher_plus"], NO_MODEL),  # the same update ratio, inputs and practice, without a model
+    "her_plus": (["her_plus"], []),
     "mher_ratio": (["mher"], ["--data.batches_per_episode=100", f"--warmup.episodes={RANDOM_EPISODES}"]),
     # mher_plus without one of its choices
     "given_goals": (["mher_plus"], ["--data.practice=mher_pl.practice.GivenGoals"]),

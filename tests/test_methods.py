@@ -34,7 +34,7 @@ METHODS = [
     "goal_noise",
     "mapgo",
 ]
-BEYOND_THE_PAPER = ["her_mixed", "mapgo_original", "mher_plus"]
+BEYOND_THE_PAPER = ["her_mixed", "her_plus", "mapgo_original", "mher_plus"]
 OBJECTS = ["mher_grasp", "mher_relay"]  # for tasks with an object: tests/test_relay.py
 PLANNERS = ["plangan", "plangan_original"]  # of other networks, so with settings of their own: tests/test_plangan.py
 PARTS = {  # relabeller, TD target, batch source, sampler, imitation weight, whether there is a model

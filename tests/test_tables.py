@@ -97,6 +97,15 @@ def test_the_speeds_of_environments_are_those_of_the_benchmark():
         assert cells == [written[1], of_floor, written[5]], name
 
 
+def test_the_speeds_of_several_environments_are_those_of_the_benchmark():
+    found = json.loads((RESULTS / "num_envs.json").read_text())["steps_per_second"]
+    (_, *numbers), *table = rows("docs/speed.md", "| task | 1 |")
+    assert len(table) == len(found)
+    for (name, *cells), (task, rates) in zip(table, found.items(), strict=True):
+        assert task.startswith(name)
+        assert cells == [f"{rates[number]:,.0f}" for number in numbers], name
+
+
 def test_what_other_packages_tasks_do_is_that_of_the_benchmark():
     found = [row for row in json.loads((RESULTS / "goal_environments.json").read_text()) if "failed" not in row]
     assert goal_environments.table(found) in (ROOT / "docs" / "tasks.md").read_text()
@@ -297,7 +306,7 @@ def test_what_is_learned_there_without_each_part_is_that_of_the_runs():
 
 def test_the_trials_of_pick_and_place_are_those_that_were_kept():
     kept = read_kept(RESULTS / "manipulation" / "pick_and_place_trials.csv")
-    (_, _, *steps), *table = rows("docs/manipulation.md", "| trial | seed |")
+    (_, _, *steps), *table = rows("docs/manipulation_trials.md", "| trial | seed |")
     assert [f"pick_and_place/{name}/seed_{seed}" for name, seed, *_ in table] == list(kept)
     for (name, seed, *cells), curve in zip(table, kept.values(), strict=True):
         rates = {f"{point.env_steps:,}": f"{point.success_rate:.2f}" for point in curve}
@@ -326,7 +335,7 @@ def test_what_each_part_of_the_overlays_for_manipulation_brings_is_that_of_the_r
 
 def test_how_far_the_model_of_a_manipulation_task_is_off_is_that_of_the_benchmark():
     found = json.loads((RESULTS / "manipulation" / "model_error.json").read_text())
-    judged = {"gripper": "gripper", "object": "object", "object, if one said that it stays": "object, said to stay"}
+    judged = {"gripper": "gripper", "object": "object", 'object, predicted not to move ("said to stay" in the figure)': "object, said to stay"}
     table = rows("docs/manipulation.md", "| | 1 step |")[1:]
     assert len(table) == 5
     for name, *cells in table:

@@ -39,6 +39,7 @@ STYLES = {
     "mve_her": (GREY, DASHDOT),
     "mbpo_her": (BLACK, DASHDOT),
     "mher_plus": (GREY, SOLID),
+    "her_plus": (BLUE, DOTTED),
     "mher_relay": (SKY, SOLID),
     "mher_grasp": (PURPLE, DASHED),
     "her_mixed": (SKY, DASHED),
@@ -46,6 +47,12 @@ STYLES = {
     "plangan_original": (BLUE, DASHDOT),
     "mapgo": (ORANGE, DASHDOT),
     "mapgo_original": (VERMILLION, DASHDOT),
+}
+LABELS = {  # of the sweeps of manipulation, in figures without the methods whose looks they share
+    "no model": (SKY, DASHDOT),
+    "no guide": (ORANGE, DASHED),
+    "HER with the guide": (BLUE, DASHED),
+    "HER": (BLUE, SOLID),
 }
 SPARE_COLOURS = VERMILLION, BLUE, GREEN, ORANGE, PURPLE, BLACK, SKY
 LINES = DOTTED, SOLID, DASHED  # of one method with several values
@@ -137,14 +144,17 @@ def _draw_panel(panel: Any, curves: Mapping[str, Curve], styles: Mapping[str, tu
 
 def _styles(names: Sequence[str]) -> dict[str, tuple]:
     """Return a colour and a line for each name: a method's own, and for `method, value` lines in its colour."""
-    styles: dict[str, tuple] = {name: STYLES[name] for name in names if name in STYLES}
+    own = STYLES | LABELS
+    styles: dict[str, tuple] = {name: own[name] for name in names if name in own}
     lines: dict[str, Iterator] = {}
-    spare = cycle(product(SPARE_COLOURS, [DOTTED if styles else SOLID]))
+    taken = {colour for colour, _ in styles.values()}
+    free = [colour for colour in SPARE_COLOURS if colour not in taken] or SPARE_COLOURS
+    spare = cycle(product(free, [DOTTED if styles else SOLID]))
     for name in names:
         method, comma, _ = name.partition(", ")
         if comma and method in STYLES:
             styles[name] = STYLES[method][0], next(lines.setdefault(method, cycle(LINES)))
-        elif name not in STYLES:
+        elif name not in own:
             styles[name] = next(spare)
     return styles
 
