@@ -27,13 +27,16 @@ class Timing(Callback):
         self._start = self._last = self._epoch_start = perf_counter()
 
     def on_train_start(self, trainer: Trainer, pl_module: Agent) -> None:
-        """Leave out of the first epoch what came before it, such as the warm-up or the start of a resumed run."""
+        """Leave out of the first epoch what came before it, such as the start of a resumed run."""
         self._last = perf_counter()
         self._epoch_start = self._last - self.epoch_before
+        self._first = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Agent) -> None:
-        """Begin the first lap of an epoch."""
+        """Begin the first lap of an epoch, and leave the warm-up out of the first one."""
         self._lap(None)
+        if self._first:
+            self._epoch_start = self._last
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Agent, batch: Any, batch_idx: int) -> None:
         """End the lap of collecting an episode and sampling its batches."""
@@ -58,7 +61,7 @@ class Timing(Callback):
         metrics = {f"time/{phase}": seconds for phase, seconds in self.seconds.items()}
         data_of(trainer).log_metrics(metrics | {"time/other": other, "time/wall": self.wall})
         self.seconds = dict.fromkeys(self.seconds, 0.0)
-        self._epoch_start = now
+        self._epoch_start, self._first = now, False
         self.epoch_before = 0.0
 
     def _lap(self, phase: str | None) -> None:

@@ -111,6 +111,8 @@ class Generators(nn.Module):
 class Discriminators(nn.Module):
     """Tell transitions of the environment on the way to a goal from generated ones: low for the former.
 
+    Their hidden units are leaky rectifiers with PyTorch's own slope.
+
     Args:
         members: discriminators in the ensemble, E.
         input_size: entries of a transition.

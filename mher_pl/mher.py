@@ -14,7 +14,7 @@ from mher_pl.batch_source import BatchSource
 from mher_pl.critic import Critic
 from mher_pl.errors import UserError, require, require_at_least, require_int, require_probability
 from mher_pl.inputs import Inputs
-from mher_pl.parts import DynamicsModel
+from mher_pl.parts import DynamicsModel, require_like
 from mher_pl.relabel import Relabel
 from mher_pl.task import Task
 from mher_pl.td_target import TDTarget
@@ -153,9 +153,15 @@ class MHER(Agent):
                 self.minimize({"dynamics": loss})
 
     def critic_loss(self, batch: TensorDict) -> Tensor:
-        """Mean squared TD error (Eq. 7); rewards lie in [-1, 0], so values in [-1 / (1 - gamma), 0]."""
+        """Mean squared TD error (Eq. 7); rewards lie in [-1, 0], so values in [-1 / (1 - gamma), 0].
+
+        Raises:
+            UserError: the targets have another form, or the values that they are made of.
+        """
         with torch.no_grad():
             target = self.td_target(batch, self).clamp(-1.0 / (1.0 - self.discount), 0.0)  # [B]
+        made_of = f"targets, of values of {type(self.critic).__name__},"
+        require_like("model.td_target", self.td_target, made_of, target, batch["reward"])
         inputs = self.inputs(batch["observation"], batch["desired_goal"])
         loss, value = self.critic.loss(inputs, batch["action"], target)
         self.track({"train/critic_loss": loss, "train/q_mean": value})

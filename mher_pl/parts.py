@@ -23,8 +23,8 @@ P = TypeVar("P", bound="Part")
 class Part:
     """A swappable part of a method, a class that the config names.
 
-    What a part is, its arguments say, and it keeps each as an attribute of the same name. A part with parameters or
-    statistics is an `nn.Module`, too, and these are saved with the agent's weights.
+    What a part is, its arguments say, and it keeps each as an attribute of the same name. A part of the agent with
+    parameters or statistics is an `nn.Module`, too, and these are saved with the agent's weights.
     """
 
     uses_model = False  # whether the part walks the dynamics model
@@ -58,7 +58,7 @@ class Part:
 class DynamicsModel(Part, nn.Module, ABC):
     """A learned model of the environment (Section 4.1)."""
 
-    updates_per_batch: int  # gradient steps on each replayed batch
+    updates_per_batch = 1  # gradient steps on each replayed batch
     least_rows = 1  # that a batch must have
     refits = False  # whether it learns from all that is stored, by `refit`, after each episode
 
@@ -152,6 +152,21 @@ def describe(part: Part) -> dict[str, Any]:
     values = {name: getattr(part, name) for name in sorted(names)}
     arguments = {name: describe(value) if isinstance(value, Part) else value for name, value in values.items()}
     return {"class_path": class_path(type(part)), "init_args": arguments}
+
+
+def require_like(setting: str, part: Part, what: str, given: object, like: Tensor) -> None:
+    """Raise `UserError` unless what a part gives is a tensor of the shape and type of `like`."""
+    if isinstance(given, Tensor):
+        if given.shape == like.shape and given.dtype == like.dtype:
+            return
+        form = _form(given)
+    else:
+        form = f"a {type(given).__name__}"
+    raise UserError(f"{setting} is {type(part).__name__}, whose {what} are {form}; allowed: {_form(like)}")
+
+
+def _form(tensor: Tensor) -> str:
+    return f"a tensor {list(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def class_path(cls: type) -> str:

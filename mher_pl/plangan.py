@@ -97,6 +97,8 @@ class PlanGAN(Agent):
         state, action = self.task.state_size, self.task.action_size
         self.actor = Generators(self.gans, self.inputs.size, self.noise_size, action, state, self.hidden_sizes)
         self.discriminators = Discriminators(self.gans, self.inputs.size + action + state, self.hidden_sizes)
+        for part in (self.planner, self.dynamics):
+            describe(part)  # as a checkpoint will
 
     def make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Return one for each of generators, discriminators and one-step models."""

@@ -6,6 +6,7 @@ import pytest
 import torch
 from toy import DISCOUNT, Shift, generator, make_agent, make_batch
 
+from mher_pl.critic import SingleCritic
 from mher_pl.errors import UserError
 from mher_pl.relabel import Future, ImitationOnly, Keep
 
@@ -36,6 +37,18 @@ class TestCriticLoss:
         batch = trained_batch(agent)
         error = clipped - values(agent, batch, batch["action"])
         assert agent.critic_loss(batch).item() == pytest.approx(error.square().mean().item(), rel=1e-5)
+
+    def test_refuses_targets_of_another_form(self):
+        class Column(SingleCritic):
+            def forward(self, inputs, action):
+                return super().forward(inputs, action).unsqueeze(-1)
+
+        agent = make_agent(critic=Column([8], 1e-3))
+        message = (
+            r"model.td_target is OneStep, whose targets, of values of Column, are a tensor \[20, 20\] of float32; "
+        )
+        with pytest.raises(UserError, match=message + r"allowed: a tensor \[20\] of float32"):
+            agent.critic_loss(trained_batch(agent))
 
     def test_has_a_gradient_for_the_critic_alone(self):
         agent = make_agent()

@@ -94,6 +94,15 @@ def test_there_are_ensembles_of_three_kinds_and_no_critic():
     assert agent.relabel is None
 
 
+def test_a_planner_that_a_checkpoint_could_not_describe_is_refused_before_training():
+    class Own(Planner):
+        def __init__(self, depth):
+            super().__init__(3, 2, depth, 0.5, "best", 5.0)
+
+    with pytest.raises(UserError, match="Own keeps no depth; allowed: an attribute of the name of each argument"):
+        make_plangan(planner=Own(3))
+
+
 def test_each_loss_trains_its_own_networks_alone():
     agent, paths = make_plangan(), make_paths(10)
     updates = {

@@ -335,7 +335,8 @@ def test_what_each_part_of_the_overlays_for_manipulation_brings_is_that_of_the_r
 
 def test_how_far_the_model_of_a_manipulation_task_is_off_is_that_of_the_benchmark():
     found = json.loads((RESULTS / "manipulation" / "model_error.json").read_text())
-    judged = {"gripper": "gripper", "object": "object", 'object, predicted not to move ("said to stay" in the figure)': "object, said to stay"}
+    stays = 'object, predicted not to move ("said to stay" in the figure)'
+    judged = {"gripper": "gripper", "object": "object", stays: "object, said to stay"}
     table = rows("docs/manipulation.md", "| | 1 step |")[1:]
     assert len(table) == 5
     for name, *cells in table:

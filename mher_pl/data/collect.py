@@ -18,9 +18,12 @@ from mher_pl.envs import has_batch, make_vec
 from mher_pl.errors import NonFiniteError, UserError, reason_of
 from mher_pl.exploration import Act, Exploration
 from mher_pl.memory import is_out_of_memory
+from mher_pl.parts import require_like
 from mher_pl.practice import Practice
 from mher_pl.streams import Stream, go_on, stream_generator
 from mher_pl.task import Task
+
+ROUNDING = 1e-6  # by which an action may lie outside [-1, 1]
 
 
 class ExploringPolicy(nn.Module):
@@ -50,6 +53,7 @@ class ExploringPolicy(nn.Module):
         begins, size = self.begins(), self.nothing.shape[-1]
         goal = self.practice(self.task, step["achieved_goal"], step["desired_goal"], begins, self.generator)
         action = self.exploration(self._act, step["observation"], goal, size, self.generator, self.random, begins)
+        require_like("data.exploration", self.exploration, "actions", action, self.nothing)
         return step.set("desired_goal", goal).set("action", action)
 
     def _act(self, observation: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
@@ -102,12 +106,14 @@ class Collected(EpisodeSource):
         """Run an episode in every copy, with uniformly random actions if `random`.
 
         Raises:
-            UserError: a step gave another reward than `compute_reward`, or an observation does not show its goal.
+            UserError: a step gave another reward than `compute_reward`, an observation does not show its goal, or an
+                action of the exploration has another form or lies outside [-1, 1].
             NonFiniteError: an observation or action is NaN or infinite.
             EnvironmentFailed: the environment raised an error.
         """
         if self.collector is None:
-            state, goals = self.policy.generator.get_state(), self.practice.worker_state()
+            state = self.policy.generator.get_state()
+            states = [(part, part.worker_state()) for part in (self.practice, self.policy.exploration)]
             self.collector = Collector(
                 self.env,
                 self.policy,
@@ -119,7 +125,8 @@ class Collected(EpisodeSource):
             )
             self.frames = iter(self.collector)
             self.policy.generator.set_state(state)  # the collector tried the policy out
-            self.practice.load_worker_state(goals)
+            for part, before in states:
+                part.load_worker_state(before)
         self.policy.random = random
         frames, finished = next(self.frames), self.env.finished  # [N, T]
         at_goal = np.isclose(finished.last_rewards, self.task.rewards[1])
@@ -138,6 +145,11 @@ class Collected(EpisodeSource):
         if found := not_finite(episodes):
             key, place = found
             raise NonFiniteError(f"{key} of training episode {finished.number + place} is NaN or infinite")
+        if (largest := episodes["action"].abs().max()) > 1.0 + ROUNDING:
+            name = type(self.policy.exploration).__name__
+            raise UserError(
+                f"data.exploration is {name}, which gives {largest:.3g} in an action; allowed: from -1 to 1"
+            )
         finished.check(self.task, episodes["observation"])
         self.task.ends_at_goal |= bool((finished.terminated & at_goal).any())
         return episodes

@@ -9,8 +9,8 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from mher_pl.errors import UserError, require_at_least, require_probability
-from mher_pl.parts import DynamicsModel, Learner, Part
+from mher_pl.errors import require_at_least, require_probability
+from mher_pl.parts import DynamicsModel, Learner, Part, require_like
 from mher_pl.task import Task
 
 
@@ -66,7 +66,8 @@ class Relabel(Part, ABC):
         self.assign(batch, torch.where(batch["relabelled"].unsqueeze(-1), goals, batch["original_goal"]))
         # The reward compares the goal with what was achieved AFTER the action (line 20).
         batch["reward"] = learner.task.reward(batch["next", "achieved_goal"], batch["desired_goal"])
-        batch["imitated"] = self.imitated(batch)
+        batch["imitated"] = imitated = self.imitated(batch)
+        require_like("model.relabel", self, "imitated rows", imitated, batch["relabelled"])
         batch["terminated"] = batch["failed"] | learner.task.ends(batch["reward"])
         return batch
 
@@ -74,15 +75,10 @@ class Relabel(Part, ABC):
         """Return `goals` [B, goal].
 
         Raises:
-            UserError: they have another shape, or are no tensor.
+            UserError: they have another shape or type, or are no tensor.
         """
-        goals, shape = self.goals(batch, rows, learner, generator), batch["desired_goal"].shape
-        if not isinstance(goals, Tensor) or goals.shape != shape:
-            given = f"a tensor {list(goals.shape)}" if isinstance(goals, Tensor) else f"a {type(goals).__name__}"
-            raise UserError(
-                f"model.relabel is {type(self).__name__}, whose goals are {given}; allowed: a tensor {list(shape)}, a "
-                "goal for each row"
-            )
+        goals = self.goals(batch, rows, learner, generator)
+        require_like("model.relabel", self, "goals", goals, batch["desired_goal"])
         return goals
 
     def choose_rows(self, batch: TensorDict, generator: torch.Generator) -> Tensor:

@@ -2,6 +2,7 @@ import torch
 from tensordict import TensorDict
 
 from mher_pl.callbacks.relabel_goals import mean_distance
+from mher_pl.relabel import Future
 from tests.events import events, scalars
 
 
@@ -46,10 +47,19 @@ def test_a_method_that_relabels_nothing_has_neither_distance_nor_picture(build, 
     assert events(cli.trainer.log_dir).Tags()["images"] == []
 
 
+class Fading(Future):
+    """Relabels fewer rows with every batch."""
+
+    def choose_rows(self, batch, generator):
+        self.ratio *= 0.9
+        return super().choose_rows(batch, generator)
+
+
 def test_looking_at_the_goals_changes_no_training(build):
     weights = []
     for every in (0, 1):
         cli = build("point2d", **{"relabel_goals.every_n_epochs": every, "trainer.max_epochs": 2})
+        cli.model.relabel = Fading(0.8)
         cli.trainer.fit(cli.model, cli.datamodule)
         weights.append(cli.model.state_dict())
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])

@@ -12,7 +12,7 @@ from mher_pl.data.collect import Collected
 from mher_pl.data.episode_env import EpisodeEnv
 from mher_pl.envs import make, make_vec
 from mher_pl.errors import EnvironmentFailed, NonFiniteError, UserError
-from mher_pl.exploration import NoisyActor
+from mher_pl.exploration import Exploration, NoisyActor
 from mher_pl.inspection import inspect_task
 from mher_pl.practice import GivenGoals, NextGoals, Practice
 from mher_pl.streams import Stream, stream_seed
@@ -27,6 +27,7 @@ def collector(
     action: float = 0.25,
     num_envs: int = 1,
     practice: Practice | None = None,
+    exploration: Exploration | None = None,
     **env_kwargs,
 ) -> Collected:
     """Episodes of an actor whose every action is the same."""
@@ -36,7 +37,8 @@ def collector(
         return torch.full((*observation.shape[:-1], task.action_size), action)
 
     collected = Collected()
-    collected.open(task, env_kwargs, num_envs, NoisyActor(noise, random), practice or GivenGoals(), act, SEED)
+    explored, practised = exploration or NoisyActor(noise, random), practice or GivenGoals()
+    collected.open(task, env_kwargs, num_envs, explored, practised, act, SEED)
     return collected
 
 
@@ -158,6 +160,53 @@ def test_a_restored_collector_continues_with_the_next_episode(env: str, num_envs
         original.next()
     copy.load_worker_state(original.worker_state())
     assert (original.next() == copy.next()).all()
+
+
+class Own(Exploration):
+    """Actions of a user's own, which become smaller from step to step."""
+
+    def __init__(self, form=lambda action: action):
+        self.form, self.steps = form, 0
+
+    def __call__(self, act, observation, goal, action_size, generator, random, begins):
+        self.steps += 1
+        return self.form(torch.full((len(observation), action_size), 1.0 / self.steps))
+
+    def worker_state(self):
+        return {"steps": self.steps}
+
+    def load_worker_state(self, state):
+        self.steps = state["steps"]
+
+
+def test_an_exploration_with_a_state_is_asked_once_a_step():
+    collect = collector(exploration=Own())
+    for number in (1, 2):
+        next_one(collect)
+        assert collect.policy.exploration.steps == number * collect.task.horizon
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        (lambda action: 4.0 * action, "data.exploration is Own, which gives 4 in an action; allowed: from -1 to 1"),
+        (
+            lambda action: action[:, :1],
+            "actions are a tensor [1, 1] of float32; allowed: a tensor [1, 2] of float32",
+        ),
+        (
+            lambda action: action.double(),
+            "actions are a tensor [1, 2] of float64; allowed: a tensor [1, 2] of float32",
+        ),
+        (
+            lambda action: action.numpy(),
+            "data.exploration is Own, whose actions are a ndarray; allowed: a tensor [1",
+        ),
+    ],
+)
+def test_actions_of_another_form_are_refused(form, message: str):
+    with pytest.raises(UserError, match=re.escape(message)):
+        next_one(collector(exploration=Own(form)))
 
 
 def test_it_notes_whether_episodes_end_at_their_goals():

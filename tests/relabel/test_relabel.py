@@ -43,22 +43,35 @@ RELABELLERS = {
 @pytest.mark.parametrize(
     ("goals", "given"),
     [
-        (lambda achieved, rows: achieved[:, :1], "a tensor [6, 1]"),
-        (lambda achieved, rows: achieved[:4], "a tensor [4, 2]"),
+        (lambda achieved, rows: achieved[:, :1], "a tensor [6, 1] of float32"),
+        (lambda achieved, rows: achieved[:4], "a tensor [4, 2] of float32"),
+        (lambda achieved, rows: achieved.double(), "a tensor [6, 2] of float64"),
         (lambda achieved, rows: None, "a NoneType"),
         (lambda achieved, rows: achieved.numpy(), "a ndarray"),
     ],
 )
-def test_goals_of_another_shape_are_refused(goals, given):
+def test_goals_of_another_form_are_refused(goals, given):
     class Own(Relabel):
         def goals(self, batch, rows, learner, generator):
             return goals(batch["next", "achieved_goal"], rows)
 
-    message = f"model.relabel is Own, whose goals are {given}; allowed: a tensor [6, 2], a goal for each row"
+    message = f"model.relabel is Own, whose goals are {given}; allowed: a tensor [6, 2] of float32"
     for relabel in (Own(1.0), Mixed([Own(1.0)])):
         with pytest.raises(UserError) as refused:
             relabel(make_batch(6), make_agent(), generator())
         assert str(refused.value) == message
+
+
+def test_a_mask_of_another_form_is_refused():
+    class Own(Keep):
+        def imitated(self, batch):
+            return batch["relabelled"].unsqueeze(-1)
+
+    message = (
+        r"model.relabel is Own, whose imitated rows are a tensor \[6, 1\] of bool; allowed: a tensor \[6\] of bool"
+    )
+    with pytest.raises(UserError, match=message):
+        Own()(make_batch(6), make_agent(), generator())
 
 
 @pytest.mark.parametrize("relabel", RELABELLERS.values(), ids=RELABELLERS.keys())
