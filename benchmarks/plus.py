@@ -8,6 +8,7 @@ Each run is a `fit` of its own, `--jobs` at once; with more `--steps` it goes on
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -33,12 +34,9 @@ METHODS = {  # name: config overlays, and settings
 }
 
 
-def fit(task: str, method: str, seed: int, options: argparse.Namespace) -> None:
-    """Train one of them, from where it is already."""
+def fit(task: str, method: str, seed: int, options: argparse.Namespace) -> bool:
+    """Train one of them, from where it is already, and tell whether it is whole."""
     folder = RUNS / options.name / method / f"seed_{seed}"
-    done = folder / "done"  # holds the number of steps
-    if done.exists() and int(done.read_text()) >= options.steps:
-        return
     overlays, settings = METHODS[method]
     words = [word for config in (task, *overlays) for word in ("--config", config)]
     words += [
@@ -53,13 +51,17 @@ def fit(task: str, method: str, seed: int, options: argparse.Namespace) -> None:
         *settings,
         *options.set,
     ]
+    done = folder / "done"  # holds the command of a run that is whole
+    if done.exists() and done.read_text() == shlex.join(words):
+        return True
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "fit.log").open("a") as log:
         command = [sys.executable, "-m", "mher_pl", "fit", *words]
         code = subprocess.run(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"}).returncode
     if code == 0:
-        done.write_text(str(options.steps))
+        done.write_text(shlex.join(words))
     print(f"{options.name} {method} seed {seed}: {'done' if code == 0 else 'failed, see fit.log'}", flush=True)
+    return code == 0
 
 
 def main() -> None:
@@ -79,7 +81,8 @@ def main() -> None:
     options.set = [f"--{setting}" for setting in options.set]
     jobs = [(options.task, method, seed, options) for seed in options.seeds for method in options.methods]
     with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(lambda job: fit(*job), jobs))
+        if not all(list(pool.map(lambda job: fit(*job), jobs))):
+            sys.exit(1)
     report([RUNS / options.name], RESULTS / options.name)
 
 

@@ -6,7 +6,7 @@
 The settings of SAC and TQC are those of RL Zoo for FetchReach, DDPG's the same with 3 x 256 units and noise of 0.2: one
 update an environment step, batches of 256. Evaluated as ours are, by the same function: whole batched episodes without
 exploration, from seeds that the run's seed and its steps decide. A run's rows are appended to
-`benchmarks/results/rivals/curves.csv`, whose columns are those of `report`.
+`benchmarks/results/rivals/curves.csv`, whose columns are those of `report`, but for a run that it has already.
 """
 
 import argparse
@@ -71,14 +71,14 @@ class Evaluate(BaseCallback):
         return torch.as_tensor(action)
 
 
-def train(options: argparse.Namespace, algorithm: str, seed: int) -> tuple[str, list[CurvePoint]]:
-    """Train one of them and return the task's name and the curve."""
-    data = load(options.task, "her", **options.set).datamodule
-    env_kwargs = dict(data.env_kwargs)
-    env = DummyVecEnv([lambda: make(data.task.env, **env_kwargs)])
+def train(
+    task: Task, env_kwargs: dict[str, Any], algorithm: str, seed: int, options: argparse.Namespace
+) -> list[CurvePoint]:
+    """Train one of them and return the curve."""
+    env = DummyVecEnv([lambda: make(task.env, **env_kwargs)])
     cls, settings = ALGORITHMS[algorithm]
     if cls is DDPG:
-        size = data.task.action_size
+        size = task.action_size
         settings = settings | {"action_noise": NormalActionNoise(np.zeros(size), 0.2 * np.ones(size))}
     model = cls(
         "MultiInputPolicy",
@@ -89,9 +89,9 @@ def train(options: argparse.Namespace, algorithm: str, seed: int) -> tuple[str, 
         device="cpu",
         **(SHARED | settings),
     )
-    evaluate = Evaluate(data.task, env_kwargs, options.every, options.episodes, seed)
+    evaluate = Evaluate(task, env_kwargs, options.every, options.episodes, seed)
     model.learn(options.steps, callback=evaluate)
-    return task_name({"env": data.task.env, "env_kwargs": env_kwargs}), evaluate.curve
+    return evaluate.curve
 
 
 def main() -> None:
@@ -110,11 +110,16 @@ def main() -> None:
     CURVES.parent.mkdir(parents=True, exist_ok=True)
     if not CURVES.exists():
         CURVES.write_text(",".join(["task", "algorithm", "seed", *CurvePoint._fields]) + "\n")
+    data = load(options.task, "her", **options.set).datamodule
+    env_kwargs = dict(data.env_kwargs)
+    name = task_name({"env": data.task.env, "env_kwargs": env_kwargs})
     for algorithm in options.algorithms:
         for seed in options.seeds:
-            task, curve = train(options, algorithm, seed)
+            if any(line.startswith(f"{name},sb3_{algorithm},{seed},") for line in CURVES.read_text().splitlines()):
+                continue
+            curve = train(data.task, env_kwargs, algorithm, seed, options)
             with CURVES.open("a", newline="") as file:
-                csv.writer(file).writerows([task, f"sb3_{algorithm}", seed, *point] for point in curve)
+                csv.writer(file).writerows([name, f"sb3_{algorithm}", seed, *point] for point in curve)
             print(algorithm, seed, " ".join(f"{p.env_steps}:{p.success_rate:.2f}" for p in curve), flush=True)
 
 

@@ -57,13 +57,20 @@ def main(argv: list[str] | None = None) -> int:
         print(f"mher_pl {__version__}")
         return 0
     command, *rest = argv
-    if "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # the console script finds a user's modules where `python -m` does
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:
+        print("error: the working folder was removed; allowed: one that is there", file=sys.stderr)
+        return 1
+    if "" not in sys.path and here not in sys.path:
+        sys.path.append(here)  # the console script finds a user's modules where `python -m` does
     try:
         if command in ("fit", "validate", "test"):
             return _train_or_evaluate(argv)
         if command in COMMANDS:
-            return _call(COMMANDS[command], rest)
+            code = import_module(COMMANDS[command]).main(rest)  # late: `--help` and a usage error need none of torch
+            sys.stdout.flush()
+            return code
     except (UserError, NonFiniteError, EnvironmentFailed, SeedsFailed) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
@@ -73,20 +80,12 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # nobody reads the output any more, as behind `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what the interpreter flushes at its end
+        return 128 + signal.SIGPIPE
     names = ", ".join(["fit", "validate", "test", *COMMANDS])
     print(f"error: command is {command!r}; allowed: {names}", file=sys.stderr)
     return 2
-
-
-def _call(module: str, argv: list[str]) -> int:
-    """Run another command, which ends quietly where nobody reads its output any more, as behind `| head`."""
-    try:
-        code = import_module(module).main(argv)  # late: `--help` and a usage error need none of torch
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what the interpreter flushes at its end
-        return 128 + signal.SIGPIPE
-    return code
 
 
 def _train_or_evaluate(argv: list[str]) -> int:

@@ -10,6 +10,11 @@ from mher_pl.compare.grid import Cell
 from mher_pl.compare.job import Busy, Engine, Job, Lost
 from mher_pl.compare.runs import IncompleteRun, Run
 from mher_pl.errors import UserError, reason_of
+from mher_pl.signals import end_signals
+
+
+class EndedBySignal(IncompleteRun):
+    """A signal ended the fit in good order: it can go on from its checkpoint."""
 
 
 def run_cell(cell: Cell, engine: Engine, alone: bool, stop: threading.Event) -> Run:
@@ -23,6 +28,7 @@ def run_cell(cell: Cell, engine: Engine, alone: bool, stop: threading.Event) -> 
 
     Raises:
         IncompleteRun: the fit failed, and how it ended.
+        EndedBySignal: somebody else ended it.
         Stopped: `stop` was set.
     """
     cell.require_unedited()
@@ -32,7 +38,8 @@ def run_cell(cell: Cell, engine: Engine, alone: bool, stop: threading.Event) -> 
     code = engine.run(job, stop)
     if code != 0:
         end = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        raise IncompleteRun(f"{end}: {cell.last_line()}")
+        kind = EndedBySignal if code in {128 + signum for signum in end_signals()} else IncompleteRun
+        raise kind(f"{end}: {cell.last_line()}")
     return cell.finished_run()
 
 

@@ -41,7 +41,8 @@ def report(paths: list[Path], out: Path, x: str = "epoch", labels: Sequence[str]
         paths: folders of runs, or folders that hold some.
         out: where to write.
         x: what the figure's curves are drawn against, one of `X_LABELS`.
-        labels: for each of `paths`, what the method of its runs is called here; none keeps their names.
+        labels: for each of `paths`, what the method of its runs is called here, or what stands behind their names
+            where there are several; none keeps their names.
 
     Raises:
         UserError: no run can be used, `out` cannot be written, or the labels or `x` do not fit the runs.
@@ -95,19 +96,22 @@ def _write(
         if rows:
             _write_csv(out / name, fields, rows)
             written.append(out / name)
+        else:  # one of an earlier report would seem to belong to this one
+            (out / name).unlink(missing_ok=True)
     return written
 
 
 def _read_runs(paths: list[Path], labels: Sequence[str]) -> list[Run]:
-    runs = []
+    runs: dict[Path, list[Run]] = defaultdict(list)
     for folder, path in find_runs(paths).items():
         try:
-            run = read_run(folder)
+            runs[path].append(read_run(folder))
         except IncompleteRun as reason:
             _print_error(f"left out: {folder} {reason}")
-            continue
-        runs.append(replace(run, algorithm=labels[paths.index(path)]) if labels else run)
-    return runs
+    for path, label in zip(paths, labels, strict=False):
+        several = len({run.algorithm for run in runs[path]}) > 1
+        runs[path] = [replace(run, algorithm=f"{run.algorithm}, {label}" if several else label) for run in runs[path]]
+    return [run for own in runs.values() for run in own]
 
 
 def _group(runs: list[Run], order: list[str]) -> Groups:
@@ -191,7 +195,13 @@ def main(argv: list[str]) -> int:
         description="Learning curves, statistics over seeds and a figure, from finished runs' metrics.csv.",
         epilog="Unfinished and broken runs are named on the error stream and left out.",
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's folder, or a folder that holds runs")
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        type=partial(local_path, setting="RUN"),
+        metavar="RUN",
+        help="a run's folder, or a folder that holds runs",
+    )
     parser.add_argument(
         "--out",
         required=True,

@@ -169,7 +169,7 @@ def _grid(value: Any, overrides: dict[str, Any], name: str = "grid") -> dict[str
         )
     for key, values in value.items():
         names = [plain(entry) for entry in values]
-        _require_free(name, key, overrides)
+        _require_free(name, key, values, overrides)
         if len(set(names)) < len(names) or not all(names):
             raise UserError(f"{name} has {key}: {values!r}; allowed: values that differ in letters and digits")
     if len({last(key) for key in value}) < len(value):
@@ -182,12 +182,14 @@ def _overrides(value: Any) -> dict[str, Any]:
         raise UserError(
             f"overrides is {value!r}; allowed: dotted settings and their values, such as trainer.max_epochs: 5"
         )
-    for key in value:
-        _require_free("overrides", key)
+    for key, entry in value.items():
+        _require_free("overrides", key, [entry])
     return value
 
 
-def _require_free(name: str, key: str, overrides: Collection[str] = ()) -> None:
+def _require_free(name: str, key: str, values: Collection[Any], overrides: Collection[str] = ()) -> None:
+    if "." not in key and any(isinstance(value, dict) for value in values):
+        raise UserError(f"{name} has the section {key}; allowed: dotted settings, such as trainer.max_epochs")
     if key in RESERVED:
         raise UserError(f"{name} has {key}, which the sweep sets for each cell; allowed: any other setting of fit")
     if key in overrides:
@@ -221,5 +223,5 @@ def _search(text: dict[str, Any], pairs: Collection[Any], overrides: dict[str, A
     if prune_from is not None:
         require_int("prune_from", prune_from, 1)
     for key in value:
-        _require_free("search", key, overrides)
+        _require_free("search", key, [], overrides)
     return Search({key: read_setting(key, setting) for key, setting in value.items()}, trials, prune_from)

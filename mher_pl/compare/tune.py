@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mher_pl.compare.engines import ENGINES
-from mher_pl.compare.fits import reason, require_folder, run_cell, say
+from mher_pl.compare.fits import EndedBySignal, reason, require_folder, run_cell, say
 from mher_pl.compare.grid import Cell, Sweep, require_good_settings
 from mher_pl.compare.job import GRACE_S, Busy, Engine, Stopped
 from mher_pl.compare.runs import CurvePoint, Run
@@ -87,7 +87,7 @@ class Tuning:
         fits = [self._fits.submit(self._fit, cell, stop) for cell in cells]
         pruned = self._watch(trial, cells, fits, stop)
         errors = [error for fit in fits if (error := fit.exception()) is not None]
-        failures = [reason(error) for error in errors if not isinstance(error, Stopped)]
+        failures = [reason(error) for error in errors if not isinstance(error, Stopped | EndedBySignal)]
         if failures:
             self._failed += 1
             self._study.end(trial)
@@ -187,4 +187,7 @@ def main(argv: list[str]) -> int:
     if complete := study.complete():
         print(f"best: {name(complete[0].number)}, area {complete[0].value:.3f}: {_shown(complete[0])}")
         print(f"all: {sweep.out / 'trials.csv'}; python -m mher_pl report {shlex.quote(str(sweep.out))} --out DIR")
+    elif not code:
+        say(f"no trial has an area: see {sweep.out / 'trials.csv'}, and fit.log of each")
+        return 1
     return code

@@ -4,8 +4,9 @@ import json
 import os
 import sys
 import tempfile
+from typing import Any
 
-from mher_pl.errors import UserError, reason_of
+from mher_pl.errors import UserError, reason_of, require
 from mher_pl.run.cli import MherCLI
 from mher_pl.run.messages import quiet
 
@@ -23,12 +24,22 @@ def main() -> None:
         for line in sys.stdin:
             reason = ""
             try:
-                MherCLI([*json.loads(line), *here], run=False)
+                require_evaluations(MherCLI([*json.loads(line), *here], run=False).trainer)
             except UserError as error:
                 reason = str(error)
             except Exception as error:
                 reason = reason_of(error)
             print(" ".join(reason.split()), file=answers, flush=True)
+
+
+def require_evaluations(trainer: Any) -> None:
+    """Raise `UserError` if a run would end without a curve."""
+    require(not trainer.fast_dev_run, "trainer.fast_dev_run", trainer.fast_dev_run, "false where runs are compared")
+    evaluated = "more than 0 where runs are compared"
+    require(trainer.limit_val_batches != 0, "trainer.limit_val_batches", trainer.limit_val_batches, evaluated)
+    every, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs
+    if every is not None and epochs is not None and epochs > 0:
+        require(every <= epochs, "trainer.check_val_every_n_epoch", every, f"at most max_epochs, {epochs}")
 
 
 if __name__ == "__main__":

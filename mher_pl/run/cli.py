@@ -51,6 +51,11 @@ from mher_pl.storage.settings import flatten
 from mher_pl.storage.writer import PlainCheckpointIO
 from mher_pl.streams import MAX_SEED
 
+USAGES = {
+    "fit": "python -m mher_pl fit --config TASK [--config OVERLAY] [options]",
+    "validate": "python -m mher_pl validate RUN [options]",
+    "test": "python -m mher_pl test RUN [options]",
+}
 MOST_THREADS = 1024  # torch ends the program where it cannot start them
 
 
@@ -73,6 +78,7 @@ class MherCLI(LightningCLI):
             save_config_kwargs={"save_to_log_dir": False},
             auto_configure_optimizers=False,
             parser_class=Parser,
+            parser_kwargs={self.command: {"usage": USAGES[self.command]}} if self.command in USAGES else None,
             args=args,
             run=run,
         )
@@ -257,7 +263,7 @@ class MherCLI(LightningCLI):
         except EnvironmentFailed:
             raise
         except Exception as error:
-            began = self.datamodule.episodes > 0
+            began = self.datamodule.env_steps > max(self.start.env_steps, 0)
             if self.output is not None and not began:
                 self.output.remove()
             if isinstance(error, ValueError | MisconfigurationException) and not began:
@@ -307,7 +313,10 @@ def run(args: list[str]) -> None:
     quiet()
     args = expand_run(args)
     if not any(arg in ("-c", "-h") or arg.startswith(("--config", "--help", "--print_config")) for arg in args):
-        raise UserError("--config is missing; allowed: --config fetch, the name of a task or a YAML file, and overlays")
+        run_first = "" if args[0] == "fit" else f"{args[0]} RUN [options], with RUN first, or "
+        raise UserError(
+            f"--config is missing; allowed: {run_first}--config fetch, the name of a task or a YAML file, and overlays"
+        )
     threading.excepthook = failures.of_thread
     with ended_by_signals():
         MherCLI(args)

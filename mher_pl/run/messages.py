@@ -95,6 +95,7 @@ def _suggestion(key: str, given: dict[str, Any]) -> str:
     by_leaf = {name.split(".")[-1]: name for name in reversed(known)}
     close = (
         sorted({name for name in known if name.split(".")[-1] == leaf})
+        or [name for name in given if name.startswith(f"{leaf}_")]
         or get_close_matches(key, known, n=1, cutoff=0.85)
         or [by_leaf[match] for match in get_close_matches(leaf, by_leaf, n=2, cutoff=0.75)]
     )

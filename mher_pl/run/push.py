@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from mher_pl.errors import OneLineParser, UserError, require_int
+from mher_pl.errors import OneLineParser, UserError, require, require_int
 from mher_pl.evaluate import wilson_interval
 from mher_pl.policy import Policy, load_policy, save_policy
 from mher_pl.storage.configs import read_config
@@ -49,6 +49,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--private", action="store_true", help="for you alone, where the repository is a new one")
     options = parser.parse_args(argv)
     require_int("--episodes", options.episodes, 1)
+    require(all(options.repo.split("/")) and options.repo.count("/") == 1, "REPO", options.repo, "user/repo")
     policy, config = load_policy(options.run), run_config(options.run)
     settings = {} if config is None else dict(read_config("RUN", config))
     address = make_repository(options.repo, options.private)  # what cannot be is told before the long evaluation

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mher_pl.errors import UserError
+from mher_pl.errors import UserError, require
 from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.folder import RunFolders, changed_settings, checkpoint_file, last_written
 from mher_pl.storage.metrics import ENDED, read_metrics
@@ -43,7 +43,7 @@ class Start:
         """
         if self.checkpoint is None:
             return []
-        changed = changed_settings(self.checkpoint.parent.parent, settings)
+        changed = changed_settings(self.checkpoint.resolve().parent.parent, settings)
         for key, (value, before) in changed.items():
             if key.startswith(OVER):
                 raise UserError(f"{key} is {value}; allowed: {before}, for in {self.checkpoint} the warm-up is over")
@@ -81,7 +81,8 @@ def find_start(ckpt_path: str | None, folders: RunFolders) -> tuple[Start, dict[
     run.
 
     Raises:
-        UserError: there is no such checkpoint, it cannot be read, or it is not clear which run is the last.
+        UserError: there is no such checkpoint, it cannot be read or has weights alone, or it is not clear which run is
+            the last.
     """
     if ckpt_path is None:
         return Start(), None
@@ -94,6 +95,8 @@ def find_start(ckpt_path: str | None, folders: RunFolders) -> tuple[Start, dict[
     if checkpoint is None:
         return Start(folder, asked=True, written=written), None
     saved = read_checkpoint(checkpoint)
+    whole = "a checkpoint with the states of optimisers, where this one has weights alone"
+    require("optimizer_states" in saved, "ckpt_path", str(checkpoint), whole)
     epochs = saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     env_steps = saved["GoalDataModule"]["env_steps"]
     ended = folder is not None and any(line.metric == ENDED for line in read_metrics(folder)[-1:])

@@ -47,6 +47,7 @@ def main(argv: list[str]) -> int:
     if options.video is not None:
         named = options.video.suffix.lower() == ".mp4" and not os.path.isdir(options.video)
         require(named, "--video", str(options.video), "a file's name that ends in .mp4")
+        checkpoint_file(options.run)  # before a folder is made for it
         require_writable(options.video.parent, "--video's folder")
     quiet()
     agent, data = load_run(options.run)

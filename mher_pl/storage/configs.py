@@ -1,5 +1,6 @@
 """Config files, found by path or by name from any folder."""
 
+import os
 from difflib import get_close_matches
 from os.path import isfile  # `Path.is_file` fails with names that are too long
 from pathlib import Path
@@ -27,7 +28,7 @@ def find_config(setting: str, name: str | Path, *folders: str, beside: Path | No
         UserError: there is no such file.
     """
     roots = [Path("configs"), *([] if beside is None else [beside]), SHIPPED]
-    paths = [Path(name)]
+    paths = [Path(os.path.expanduser(name))]
     if Path(name).name == str(name):
         paths += [root / folder / f"{name}.yaml" for root in roots for folder in folders]
     for path in paths:

@@ -57,6 +57,11 @@ def test_long_values_name_folders_that_are_short_and_differ():
         ({"jobs": "two"}, "jobs is 'two'; allowed: an integer of at least 1"),
         ({"overrides": ["a"]}, r"overrides is \['a'\]; allowed: dotted settings"),
         ({"overrides": {"seed_everything": 1}}, "overrides has seed_everything, which the sweep sets"),
+        (
+            {"overrides": {"trainer": {"default_root_dir": "runs"}}},
+            "overrides has the section trainer; allowed: dotted settings, such as trainer.max_epochs",
+        ),
+        ({"grid": {"data": [{"batch_size": 8}, {"batch_size": 9}]}}, "grid has the section data; allowed: dotted"),
         ({"grid": ["a"]}, r"grid is \['a'\]; allowed: dotted settings with lists of values"),
         ({"grid": {"a": 1}}, "grid is {'a': 1}; allowed: dotted settings with lists of values"),
         ({"grid": {"a": []}}, r"grid is {'a': \[\]}; allowed: dotted settings with lists of values"),

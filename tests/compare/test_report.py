@@ -167,6 +167,25 @@ def test_labels_set_two_settings_of_one_method_side_by_side_in_their_order(tmp_p
     assert (row["algorithm"], row["other"], row["probability"]) == ("g = 0.99", "g = 0.9", "0")
 
 
+def test_labels_stand_behind_the_names_of_several_methods(tmp_path, capsys):
+    for method in ("mher", "her"):
+        for label in ("before", "after"):
+            write_run(tmp_path / label / method, [0.5], algorithm=method)
+    report(tmp_path / "before", tmp_path / "after", out=tmp_path, options=["--label", "before", "after"])
+    assert capsys.readouterr().err == "", "none is left out"
+    methods = {row["algorithm"] for row in table(tmp_path / "summary.csv")}
+    assert methods == {"mher, before", "her, before", "mher, after", "her, after"}
+
+
+def test_tables_of_an_earlier_report_do_not_stay(tmp_path):
+    for method in ("mher", "her"):
+        write_run(tmp_path / "runs" / method, [0.5], algorithm=method)
+    report(tmp_path / "runs", out=tmp_path)
+    assert (tmp_path / "improvement.csv").is_file()
+    report(tmp_path / "runs" / "her", out=tmp_path)
+    assert not (tmp_path / "improvement.csv").exists()
+
+
 def test_a_run_below_two_paths_has_the_label_of_the_first(tmp_path):
     write_run(tmp_path / "runs/a", [1.0])
     write_run(tmp_path / "runs/b", [0.5])

@@ -111,6 +111,18 @@ def test_an_interrupted_search_goes_on_with_its_trial(workspace, capsys):
     assert first == second
 
 
+def test_a_fit_that_somebody_else_ended_goes_on(workspace):
+    path = search_file(trials=1, overrides={"behave": "hang", "trainer.max_epochs": 2})
+    process = start_tune(path)
+    wait_until(lambda: "waiting" in log(0))
+    behave(seed_0="learn")
+    os.kill(int(log(0).split()[-1]), signal.SIGTERM)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "continue  trial_0" in out
+    assert [row["state"] for row in table()] == ["complete"]
+
+
 def test_what_a_killed_search_left_running_is_joined_and_not_started_twice(workspace, monkeypatch):
     monkeypatch.setattr(tune, "BUSY_S", 0.1)
     path = search_file(trials=1, overrides={"behave": "hang", "trainer.max_epochs": 2})
@@ -158,6 +170,8 @@ def test_a_trial_that_fails_stops_no_other(workspace, capsys):
     assert "[1/2] failed    trial_0  exit code 1: error: it went wrong\n" in out
     assert "best" not in out
     assert [row["state"] for row in table()] == ["fail", "fail"]
+    assert tune.main([search_file(trials=2, seeds=2)]) == 1, "nor is it well where all have failed before"
+    assert "no trial has an area: see out/trials.csv" in capsys.readouterr().out
 
 
 def test_more_trials_may_be_added_and_other_settings_may_not(workspace):

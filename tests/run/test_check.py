@@ -17,11 +17,17 @@ os.write(1, b"what a library prints from C\\n")
 print("what Python prints")
 gymnasium.register("Loud-v0", entry_point=Slide, max_episode_steps=12)
 """
+REFUSED = {  # settings, the last three of which leave no curve
+    "data.batch_size=0": "data.batch_size is 0; allowed: an integer of at least 1",
+    "trainer.limit_val_batches=0": "trainer.limit_val_batches is 0; allowed: more than 0 where runs are compared",
+    "trainer.check_val_every_n_epoch=99": "trainer.check_val_every_n_epoch is 99; allowed: at most max_epochs, 30",
+    "trainer.fast_dev_run=true": "trainer.fast_dev_run is True; allowed: false where runs are compared",
+}
 
 
 def test_each_fit_is_answered_by_a_line_whatever_its_environment_prints(tmp_path: Path):
     (tmp_path / "loud.py").write_text(LOUD)
-    fits = [["--data.env=loud:Loud-v0", "--data.env_kwargs={}"], ["--data.batch_size=0"], []]
+    fits = [["--data.env=loud:Loud-v0", "--data.env_kwargs={}"], [], *([f"--{setting}"] for setting in REFUSED)]
     lines = [json.dumps(["--config", str(ROOT / "configs" / "point2d.yaml"), *fit]) for fit in fits]
     path = os.pathsep.join(map(str, (ROOT, ROOT / "tests", tmp_path)))
     checked = subprocess.run(
@@ -31,5 +37,5 @@ def test_each_fit_is_answered_by_a_line_whatever_its_environment_prints(tmp_path
         text=True,
         env=os.environ | {"PYTHONPATH": path},
     )
-    assert checked.stdout.splitlines() == ["", "data.batch_size is 0; allowed: an integer of at least 1", ""]
+    assert checked.stdout.splitlines() == ["", "", *REFUSED.values()]
     assert "what a library prints from C" in checked.stderr

@@ -135,6 +135,7 @@ def test_any_goal_environment_works_by_its_id(command, tmp_path):
         ("--data.env=CartPole-v1 --data.env_kwargs={}", 1, "data.env is 'CartPole-v1'"),
         ("--data.env_kwargs.boundary_dits=3", 1, "data.env_kwargs is {'boundary_dist': 5.0, 'boundary_dits': 3}"),
         ("--data.env_kwargs.boundary_dist=-1", 1, "boundary_dist is -1"),
+        ("--seed=3", 2, "seed is no setting; .*did you mean seed_everything?"),
         ("--batch_size=3", 2, "batch_size is no setting; .*did you mean data.batch_size or warmup.batch_size?"),
         ("--trainer.max_epoch=3", 2, "trainer.max_epoch is no setting; .*did you mean trainer.max_epochs?"),
         ("--model.relabel=Futur", 2, "model.relabel is 'Futur'; allowed: .*did you mean Future?"),
@@ -282,6 +283,8 @@ def test_mistakes_in_python_are_the_errors_of_the_command_line(tmp_path, name, s
 def test_a_missing_config_is_named(capsys):
     assert main(["fit"]) == 1
     assert "--config is missing; allowed: --config fetch, the name of a task or a YAML file" in capsys.readouterr().err
+    assert main(["test", "--trainer.accelerator=cpu", "RUN"]) == 1
+    assert "--config is missing; allowed: test RUN [options], with RUN first, or --config" in capsys.readouterr().err
 
 
 def test_nan_stops_training_with_the_place_and_keeps_the_last_good_checkpoint(command, tmp_path, monkeypatch):

@@ -115,7 +115,18 @@ def test_what_is_no_run_is_one_line(tmp_path, monkeypatch, capsys, arguments, me
     assert error.startswith(f"error: {message}")
 
 
-@pytest.mark.parametrize("command", ["list", "sweep figure_02 --dry-run"])
+def test_a_working_folder_that_was_removed_is_one_line(tmp_path):
+    (tmp_path / "gone").mkdir()
+    command = f"cd {tmp_path}/gone && rmdir {tmp_path}/gone && {sys.executable} -m mher_pl list"
+    path = {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=os.environ | path)
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "error: the working folder was removed; allowed: one that is there\n",
+    )
+
+
+@pytest.mark.parametrize("command", ["list", "sweep figure_02 --dry-run", "fit --config fetch --help"])
 def test_a_reader_that_has_enough_ends_the_command_quietly(command):
     read, write = os.pipe()
     os.close(read)

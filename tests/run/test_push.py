@@ -114,8 +114,11 @@ def test_without_a_token_network_or_package_one_line_says_so(run, hub, monkeypat
         (line,) = capsys.readouterr().err.splitlines()
         return line
 
-    command[2] = "no//repo"
-    assert error().startswith("error: REPO is 'no//repo' (")
+    for repo in ("reach", "no//repo", "me/"):
+        command[2] = repo
+        assert error() == f"error: REPO is '{repo}'; allowed: user/repo"
+    command[2] = "me/no--repo"
+    assert error().startswith("error: REPO is 'me/no--repo' (")
     command[2] = "me/reach"
     monkeypatch.delenv("HF_TOKEN")
     assert "allowed: user/repo where you may write, after `hf auth login`" in error()

@@ -74,6 +74,27 @@ def test_a_start_that_is_refused_leaves_nothing(tmp_path, capsys):
     assert list(tmp_path.rglob("seed_*")) == []
 
 
+def test_a_start_with_anothers_checkpoint_that_is_refused_leaves_nothing(begun, tmp_path, capsys):
+    assert fit(tmp_path, f"--ckpt_path={run_folder(begun)}/best", "--data.capacity=50000", epochs=2) == 1
+    assert "data.capacity is 50000; allowed: 1000000, as in the checkpoint" in capsys.readouterr().err
+    assert list(tmp_path.rglob("seed_*")) == []
+
+
+def test_a_checkpoint_behind_a_link_names_the_same_changes(begun, tmp_path, capsys):
+    (tmp_path / "linked.ckpt").symlink_to(run_folder(begun) / "checkpoints" / "best.ckpt")
+    assert fit(tmp_path, f"--ckpt_path={tmp_path}/linked.ckpt", "--warmup.episodes=4", epochs=2) == 1
+    assert "warmup.episodes is 4; allowed: 2, for in " in capsys.readouterr().err
+
+
+def test_training_does_not_begin_with_weights_alone(tmp_path, capsys):
+    weights = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.save_weights_only=true"]
+    assert fit(tmp_path / "first", *weights, f"--trainer.callbacks.dirpath={tmp_path}", epochs=1) == 0
+    (checkpoint,) = tmp_path.glob("*.ckpt")
+    assert fit(tmp_path / "second", f"--ckpt_path={checkpoint}", epochs=2) == 1
+    assert "allowed: a checkpoint with the states of optimisers, where this one has weights" in capsys.readouterr().err
+    assert not (tmp_path / "second").exists()
+
+
 def test_a_trial_of_one_batch_leaves_nothing(tmp_path):
     assert fit(tmp_path, "--trainer.fast_dev_run=true", "--trainer.callbacks+=mher_pl.callbacks.Video") == 0
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

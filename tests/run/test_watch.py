@@ -89,7 +89,6 @@ def test_goals_in_space_are_drawn_there_with_shadows_on_the_floor(relabelled):
             ([f"--video={name}"], f"--video is '{name}'; allowed: a file's name that ends in .mp4")
             for name in ("x.jpg", "x.npz", "x.tiff", "x.png", "x")
         ),
-        (["--video=/proc/no/x.mp4"], "--video's folder is '/proc/no'; allowed: a folder that can be written"),
     ],
 )
 def test_a_mistake_is_one_line(monkeypatch, capsys, options, message):
@@ -97,6 +96,14 @@ def test_a_mistake_is_one_line(monkeypatch, capsys, options, message):
     assert main(["watch", "nowhere", *options]) == 1
     (error,) = capsys.readouterr().err.splitlines()
     assert error.startswith(f"error: {message}")
+
+
+def test_a_run_that_is_not_there_has_no_folder_made_for_its_video(run, tmp_path, capsys):
+    assert main(["watch", "nowhere", f"--video={tmp_path}/new/x.mp4"]) == 1
+    assert not (tmp_path / "new").exists()
+    capsys.readouterr()
+    assert main(["watch", str(run), "--video=/proc/no/x.mp4"]) == 1
+    assert "--video's folder is '/proc/no'; allowed: a folder that can be written" in capsys.readouterr().err
 
 
 def test_goals_of_a_method_that_learns_from_a_part_of_the_rows_stand_at_their_steps(tmp_path, monkeypatch):

@@ -25,6 +25,12 @@ def test_a_name_is_that_of_a_config_of_the_package():
     assert find_config("SWEEP", "figure_02", "sweeps") == SHIPPED / "sweeps" / "figure_02.yaml"
 
 
+def test_home_is_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    own = write(f"{tmp_path}/home/mine.yaml")
+    assert find_config("--config", "~/mine.yaml", "") == own
+
+
 def test_a_name_is_looked_for_in_the_given_folders_alone():
     with pytest.raises(UserError, match=r"SWEEP is 'fetch'; allowed: a YAML file, or one of the names .*figure_02"):
         find_config("SWEEP", "fetch", "sweeps")
