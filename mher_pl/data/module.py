@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from lightning import LightningDataModule, Trainer
 from tensordict import TensorDict
+from torch import nn
 from torch.utils.data import IterableDataset
 
 from mher_pl.agent import Agent
@@ -128,7 +129,9 @@ class GoalDataModule(LightningDataModule):
         self.source, self.exploration, self.practice, self.sampler = source, exploration, practice, sampler
         names = ("source", "exploration", "practice", "sampler")
         self.parts: dict[str, Part] = {name: getattr(self, name) for name in names}
-        for part in self.parts.values():
+        for name, part in self.parts.items():
+            stateless = "a part that is no nn.Module, whose weights a checkpoint would lack"
+            require(not isinstance(part, nn.Module), f"data.{name}", type(part).__name__, stateless)
             part.check(self.task)
         self.env_steps = 0  # of all data-parallel workers
         self.episodes = 0  # of this worker

@@ -1,10 +1,12 @@
 import pytest
 import torch
 from tensordict import TensorDict
+from torch import nn
 
 from mher_pl.data.episode import without_padding
 from mher_pl.errors import UserError
 from mher_pl.exploration import NoisyActor
+from mher_pl.practice import GivenGoals
 
 TINY = {
     "data.env": "goal_tasks:Ends-v0",
@@ -82,6 +84,15 @@ def test_numbers_that_do_not_fit_are_refused(build, settings: dict, message: str
     with pytest.raises(UserError, match=message):  # noqa: PT012  (some are refused when it begins to train)
         run = build("point2d", "algorithms/her", **TINY | {"data.episodes_per_epoch": 6} | settings)
         run.trainer.fit(run.model, run.datamodule)
+
+
+class Learned(GivenGoals, nn.Module):
+    """A practice with weights."""
+
+
+def test_a_part_whose_weights_would_be_lost_is_refused(build):
+    with pytest.raises(UserError, match=r"data.practice is 'Learned'; allowed: a part that is no nn.Module, whose wei"):
+        build("point2d", "algorithms/her", **TINY | {"data.practice": f"{__name__}.Learned"})
 
 
 def test_environments_that_share_a_process_take_no_memory_of_their_own(build):
