@@ -43,10 +43,12 @@ class RelabelGoalLogger(Callback):
         data = data_of(trainer)
         due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
         if due and pl_module.relabel is not None and trainer.loggers:
-            # A generator and a relabeller of its own: looking at the run must not change it.
+            # A generator of its own, and the relabeller as it was: looking at the run must not change it.
             generator = torch.Generator(pl_module.device).manual_seed(data.env_steps)
             batch = data.replay.last_episode(torch.Generator().manual_seed(data.env_steps)).to(pl_module.device)
-            figure = draw_goals(batch, deepcopy(pl_module.relabel)(batch, pl_module, generator))
+            state = deepcopy(pl_module.relabel.worker_state())
+            figure = draw_goals(batch, pl_module.relabel(batch, pl_module, generator))
+            pl_module.relabel.load_worker_state(state)
             log_picture(trainer, "relabel/goals", figure, data.env_steps)
 
 

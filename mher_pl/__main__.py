@@ -47,7 +47,8 @@ COMMANDS = {  # and the modules that they are in, beside those of Lightning's co
 def main(argv: list[str] | None = None) -> int:
     """Run a command and return the exit code.
 
-    0, 1 after a user's mistake or a failed run, 2 after a usage error, 130, 143 or 129 after Ctrl-C, SIGTERM or SIGHUP.
+    0, 1 after a user's mistake or a failed run, 2 after a usage error, 130, 143, 129 or 138 after Ctrl-C, SIGTERM,
+    SIGHUP or a cluster's SIGUSR1, 141 where nobody reads the output any more.
     """
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
@@ -82,6 +83,8 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # nobody reads the output any more, as behind `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what the interpreter flushes at its end
+        if command == "fit" and not {"-h", "--help"} & {*rest}:
+            print("error: a pipe is closed, of the output or to a logger; --ckpt_path last goes on", file=sys.stderr)
         return 128 + signal.SIGPIPE
     names = ", ".join(["fit", "validate", "test", *COMMANDS])
     print(f"error: command is {command!r}; allowed: {names}", file=sys.stderr)

@@ -159,9 +159,10 @@ class MHER(Agent):
             UserError: the targets have another form, or the values that they are made of.
         """
         with torch.no_grad():
-            target = self.td_target(batch, self).clamp(-1.0 / (1.0 - self.discount), 0.0)  # [B]
-        made_of = f"targets, of values of {type(self.critic).__name__},"
-        require_like("model.td_target", self.td_target, made_of, target, batch["reward"])
+            target = self.td_target(batch, self)  # [B]
+            made_of = f"targets, of values of {type(self.critic).__name__},"
+            require_like("model.td_target", self.td_target, made_of, target, batch["reward"])
+            target = target.clamp(-1.0 / (1.0 - self.discount), 0.0)
         inputs = self.inputs(batch["observation"], batch["desired_goal"])
         loss, value = self.critic.loss(inputs, batch["action"], target)
         self.track({"train/critic_loss": loss, "train/q_mean": value})

@@ -148,8 +148,8 @@ def _styles(names: Sequence[str]) -> dict[str, tuple]:
     styles: dict[str, tuple] = {name: own[name] for name in names if name in own}
     lines: dict[str, Iterator] = {}
     taken = {colour for colour, _ in styles.values()}
-    free = [colour for colour in SPARE_COLOURS if colour not in taken] or SPARE_COLOURS
-    spare = cycle(product(free, [DOTTED if styles else SOLID]))
+    free_first = sorted(SPARE_COLOURS, key=taken.__contains__)
+    spare = cycle(product(free_first, [DOTTED if styles else SOLID]))
     for name in names:
         method, comma, _ = name.partition(", ")
         if comma and method in STYLES:

@@ -41,8 +41,8 @@ def report(paths: list[Path], out: Path, x: str = "epoch", labels: Sequence[str]
         paths: folders of runs, or folders that hold some.
         out: where to write.
         x: what the figure's curves are drawn against, one of `X_LABELS`.
-        labels: for each of `paths`, what the method of its runs is called here, or what stands behind their names
-            where there are several; none keeps their names.
+        labels: for each of `paths`, what the method of its runs is called here, or what stands behind the names of
+            its methods where one of `paths` has several; none keeps their names.
 
     Raises:
         UserError: no run can be used, `out` cannot be written, or the labels or `x` do not fit the runs.
@@ -108,8 +108,8 @@ def _read_runs(paths: list[Path], labels: Sequence[str]) -> list[Run]:
             runs[path].append(read_run(folder))
         except IncompleteRun as reason:
             _print_error(f"left out: {folder} {reason}")
+    several = any(len({run.algorithm for run in own}) > 1 for own in runs.values())
     for path, label in zip(paths, labels, strict=False):
-        several = len({run.algorithm for run in runs[path]}) > 1
         runs[path] = [replace(run, algorithm=f"{run.algorithm}, {label}" if several else label) for run in runs[path]]
     return [run for own in runs.values() for run in own]
 
@@ -215,7 +215,8 @@ def main(argv: list[str]) -> int:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="for each RUN, what its method is called here: tells two settings of one method apart",
+        help="for each RUN, what its method is called here, or what stands behind the names of its methods: tells two "
+        "settings of one method apart",
     )
     arguments = parser.parse_args(argv)
     report(arguments.runs, arguments.out, arguments.x, arguments.label)

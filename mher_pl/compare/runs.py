@@ -143,7 +143,8 @@ def _curve(metrics: list[Metric], trainer: dict[str, Any]) -> list[CurvePoint]:
     max_epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch") or 1
     max_epochs = max_epochs if isinstance(max_epochs, int) else -1
     last, ended = curve[-1].epoch, metrics[-1].metric == ENDED
-    within = trainer.get("val_check_interval") not in (None, 1.0)  # an evaluation may come before its epoch's end
+    interval = trainer.get("val_check_interval")  # 1 is after every episode, 1.0 after every epoch
+    within = interval is not None and not (isinstance(interval, float) and interval == 1.0)
     if not ended and (within or not 0 < max_epochs - max_epochs % every <= last):
         raise IncompleteRun(f"is unfinished: {last} of {max_epochs if max_epochs > 0 else 'any number of'} epochs")
     missing = sorted(set(range(every, last + 1, every)) - {point.epoch for point in curve})

@@ -1,6 +1,6 @@
 """A sweep's YAML file: tasks x algorithms x values of settings, or the panels of a figure."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from mher_pl.compare.search import Search, read_setting
 from mher_pl.errors import UserError, require_int
 from mher_pl.storage.configs import find_config, read_config
 from mher_pl.storage.folder import local_path
+from mher_pl.storage.settings import flatten
 from mher_pl.streams import MAX_SEED
 
 GRID_KEYS = ("tasks", "algorithms", "grid")
@@ -183,17 +184,24 @@ def _overrides(value: Any) -> dict[str, Any]:
             f"overrides is {value!r}; allowed: dotted settings and their values, such as trainer.max_epochs: 5"
         )
     for key, entry in value.items():
-        _require_free("overrides", key, [entry])
+        _require_free("overrides", key, [entry], {})
     return value
 
 
-def _require_free(name: str, key: str, values: Collection[Any], overrides: Collection[str] = ()) -> None:
-    if "." not in key and any(isinstance(value, dict) for value in values):
-        raise UserError(f"{name} has the section {key}; allowed: dotted settings, such as trainer.max_epochs")
-    if key in RESERVED:
-        raise UserError(f"{name} has {key}, which the sweep sets for each cell; allowed: any other setting of fit")
-    if key in overrides:
-        raise UserError(f"{name} has {key}, which overrides has too; allowed: one of the two")
+def _require_free(name: str, key: str, values: Sequence[Any], overrides: Mapping[str, Any]) -> None:
+    taken = {setting for other, value in overrides.items() for setting in _settings(other, value)}
+    for setting in {setting for value in values for setting in _settings(key, value)}:
+        if setting in RESERVED:
+            raise UserError(
+                f"{name} has {setting}, which the sweep sets for each cell; allowed: any other setting of fit"
+            )
+        if setting in taken:
+            raise UserError(f"{name} has {setting}, which overrides has too; allowed: one of the two")
+
+
+def _settings(key: str, value: Any) -> set[str]:
+    """Return the dotted settings that a key sets with its value, which may be a section."""
+    return {key, *dict(flatten({key: value}))}
 
 
 def _slurm(value: Any) -> dict[str, Any]:
@@ -223,5 +231,5 @@ def _search(text: dict[str, Any], pairs: Collection[Any], overrides: dict[str, A
     if prune_from is not None:
         require_int("prune_from", prune_from, 1)
     for key in value:
-        _require_free("search", key, [], overrides)
+        _require_free("search", key, [None], overrides)
     return Search({key: read_setting(key, setting) for key, setting in value.items()}, trials, prune_from)

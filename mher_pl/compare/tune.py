@@ -3,6 +3,7 @@
 import shlex
 import statistics
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 1.0  # between looks at the curves of running fits
 BUSY_S = 10.0  # between attempts to go on with what still runs
+MOST_CUTS = 3  # after which a fit that a signal ends has failed
 
 
 def area(curves: Sequence[list[CurvePoint]]) -> float:
@@ -52,6 +54,7 @@ class Tuning:
         self._events = threading.Lock()  # one line per event
         self._stop = threading.Event()  # has what runs save and end
         self._failed = 0
+        self._cut: Counter[int] = Counter()  # how often a signal ended a fit of a trial
 
     def run(self) -> int:
         """Run trials until there are enough, as many at once as there are jobs for all their seeds.
@@ -87,7 +90,10 @@ class Tuning:
         fits = [self._fits.submit(self._fit, cell, stop) for cell in cells]
         pruned = self._watch(trial, cells, fits, stop)
         errors = [error for fit in fits if (error := fit.exception()) is not None]
-        failures = [reason(error) for error in errors if not isinstance(error, Stopped | EndedBySignal)]
+        cut = any(isinstance(error, EndedBySignal) for error in errors)
+        self._cut[trial.number] += cut
+        goes_on = Stopped | EndedBySignal if self._cut[trial.number] <= MOST_CUTS else Stopped
+        failures = [reason(error) for error in errors if not isinstance(error, goes_on)]
         if failures:
             self._failed += 1
             self._study.end(trial)
@@ -187,7 +193,7 @@ def main(argv: list[str]) -> int:
     if complete := study.complete():
         print(f"best: {name(complete[0].number)}, area {complete[0].value:.3f}: {_shown(complete[0])}")
         print(f"all: {sweep.out / 'trials.csv'}; python -m mher_pl report {shlex.quote(str(sweep.out))} --out DIR")
-    elif not code:
+    elif not code and study.count() >= study.wanted:
         say(f"no trial has an area: see {sweep.out / 'trials.csv'}, and fit.log of each")
         return 1
     return code

@@ -54,7 +54,7 @@ class Relabel(Part, ABC):
         batch["desired_goal"] = batch["imitation_goal"] = goals
 
     def imitated(self, batch: TensorDict) -> Tensor:
-        """Return the rows [B] of a relabelled batch whose actions are imitated."""
+        """Return which rows [B] of a relabelled batch have their actions imitated, as a mask of booleans."""
         return batch["relabelled"]
 
     def __call__(self, batch: TensorDict, learner: Learner, generator: torch.Generator) -> TensorDict:

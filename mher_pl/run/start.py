@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mher_pl.errors import UserError, require
+from mher_pl.errors import UserError
 from mher_pl.storage.checkpoint import read_checkpoint
 from mher_pl.storage.folder import RunFolders, changed_settings, checkpoint_file, last_written
 from mher_pl.storage.metrics import ENDED, read_metrics
@@ -25,6 +25,7 @@ class Start:
     epochs: int = 0  # in the checkpoint
     env_steps: int = -1  # in the checkpoint, -1 without one
     ended: bool = False  # whether the run has ended by itself, be it before `trainer.max_epochs`
+    weights_alone: bool = False  # whether the checkpoint can be evaluated, and not trained from
 
     @property
     def resumed(self) -> bool:
@@ -81,8 +82,7 @@ def find_start(ckpt_path: str | None, folders: RunFolders) -> tuple[Start, dict[
     run.
 
     Raises:
-        UserError: there is no such checkpoint, it cannot be read or has weights alone, or it is not clear which run is
-            the last.
+        UserError: there is no such checkpoint, it cannot be read, or it is not clear which run is the last.
     """
     if ckpt_path is None:
         return Start(), None
@@ -95,11 +95,16 @@ def find_start(ckpt_path: str | None, folders: RunFolders) -> tuple[Start, dict[
     if checkpoint is None:
         return Start(folder, asked=True, written=written), None
     saved = read_checkpoint(checkpoint)
-    whole = "a checkpoint with the states of optimisers, where this one has weights alone"
-    require("optimizer_states" in saved, "ckpt_path", str(checkpoint), whole)
     epochs = saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     env_steps = saved["GoalDataModule"]["env_steps"]
     ended = folder is not None and any(line.metric == ENDED for line in read_metrics(folder)[-1:])
     return Start(
-        folder, checkpoint, asked=True, written=written, epochs=epochs, env_steps=env_steps, ended=ended
+        folder,
+        checkpoint,
+        asked=True,
+        written=written,
+        epochs=epochs,
+        env_steps=env_steps,
+        ended=ended,
+        weights_alone="optimizer_states" not in saved,
     ), saved

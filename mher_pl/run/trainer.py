@@ -44,8 +44,8 @@ class RunTrainer(Trainer):
         Raises:
             UserError: it trained before, and would throw the replay away; which run is the last was not said when it
                 was built, with a folder of its own; it goes on with a run, and another file is named; its module has
-                the weights of another checkpoint, which was evaluated; another process trains the run, or has done so
-                meanwhile.
+                the weights of another checkpoint, which was evaluated; the checkpoint has weights alone; another
+                process trains the run, or has done so meanwhile.
         """
         if self.fitted:
             raise UserError("trainer.fit is called again; allowed: once, then mher_pl.load(..., ckpt_path='last')")
@@ -60,6 +60,9 @@ class RunTrainer(Trainer):
                 f"none here, for the run goes on from {self.start.checkpoint}, or mher_pl.load(..., ckpt_path=FILE)"
             )
             raise UserError(f"ckpt_path is {str(path)!r}; allowed: {allowed}")
+        if self.start.weights_alone and str(path) == str(self.start.checkpoint):
+            whole = "a checkpoint with the states of optimisers, where this one has weights alone"
+            raise UserError(f"ckpt_path is {str(path)!r}; allowed: {whole}")
         with nullcontext() if self.output is None else self.output.held(), self._taken():
             self.fitted = True
             super().fit(model, train_dataloaders, val_dataloaders, datamodule, path, weights_only)

@@ -54,6 +54,12 @@ class Fading(Future):
         self.ratio *= 0.9
         return super().choose_rows(batch, generator)
 
+    def worker_state(self):
+        return {"ratio": self.ratio}
+
+    def load_worker_state(self, state):
+        self.ratio = state["ratio"]
+
 
 def test_looking_at_the_goals_changes_no_training(build):
     weights = []

@@ -87,6 +87,12 @@ def test_a_legend_of_long_names_fits_into_a_narrow_figure():
     assert box.x1 <= figure.bbox.x1
 
 
+def test_more_curves_than_free_colours_are_told_apart():
+    figure = draw_curves({"A-v1": {name: curve([0, 1]) for name in ("mher", "her", "gcsl", *"abcdefg")}})
+    looks = {(line.get_color(), str(line._unscaled_dash_pattern)) for line in figure.axes[0].lines}
+    assert len(looks) == 10
+
+
 def test_panels_with_curves_of_their_own_have_legends_of_their_own():
     panels = {
         "(a)": {f"alpha = {value}": curve([0, 1]) for value in range(5)},

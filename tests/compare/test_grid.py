@@ -59,9 +59,12 @@ def test_long_values_name_folders_that_are_short_and_differ():
         ({"overrides": {"seed_everything": 1}}, "overrides has seed_everything, which the sweep sets"),
         (
             {"overrides": {"trainer": {"default_root_dir": "runs"}}},
-            "overrides has the section trainer; allowed: dotted settings, such as trainer.max_epochs",
+            "overrides has trainer.default_root_dir, which the sweep sets for each cell; allowed: any other",
         ),
-        ({"grid": {"data": [{"batch_size": 8}, {"batch_size": 9}]}}, "grid has the section data; allowed: dotted"),
+        (
+            {"grid": {"data": [{"batch_size": 8}, {"batch_size": 9}]}, "overrides": {"data.batch_size": 7}},
+            "grid has data.batch_size, which overrides has too; allowed: one of the two",
+        ),
         ({"grid": ["a"]}, r"grid is \['a'\]; allowed: dotted settings with lists of values"),
         ({"grid": {"a": 1}}, "grid is {'a': 1}; allowed: dotted settings with lists of values"),
         ({"grid": {"a": []}}, r"grid is {'a': \[\]}; allowed: dotted settings with lists of values"),

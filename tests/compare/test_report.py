@@ -168,13 +168,13 @@ def test_labels_set_two_settings_of_one_method_side_by_side_in_their_order(tmp_p
 
 
 def test_labels_stand_behind_the_names_of_several_methods(tmp_path, capsys):
-    for method in ("mher", "her"):
-        for label in ("before", "after"):
+    for label, methods in (("before", ("mher", "her")), ("after", ("mher",))):
+        for method in methods:
             write_run(tmp_path / label / method, [0.5], algorithm=method)
     report(tmp_path / "before", tmp_path / "after", out=tmp_path, options=["--label", "before", "after"])
     assert capsys.readouterr().err == "", "none is left out"
     methods = {row["algorithm"] for row in table(tmp_path / "summary.csv")}
-    assert methods == {"mher, before", "her, before", "mher, after", "her, after"}
+    assert methods == {"mher, before", "her, before", "mher, after"}
 
 
 def test_tables_of_an_earlier_report_do_not_stay(tmp_path):

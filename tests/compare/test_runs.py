@@ -36,8 +36,9 @@ def test_of_several_evaluations_within_an_epoch_the_last_counts(tmp_path):
     assert read_run(tmp_path).curve == [(1, 100, 0.5, 7.0)]
 
 
-def test_a_run_that_is_evaluated_within_epochs_is_whole_once_it_has_ended(tmp_path):
-    write_config(tmp_path, max_epochs=1, trainer={"val_check_interval": 3})
+@pytest.mark.parametrize("interval", [1, 3, 0.5])
+def test_a_run_that_is_evaluated_within_epochs_is_whole_once_it_has_ended(tmp_path, interval):
+    write_config(tmp_path, max_epochs=1, trainer={"val_check_interval": interval})
     MetricsTable(tmp_path, -1).add(1, 50, {"eval/success_rate": 0.25})
     with pytest.raises(IncompleteRun, match="is unfinished: 1 of 1 epochs"):
         read_run(tmp_path)
