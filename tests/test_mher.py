@@ -8,7 +8,7 @@ from toy import DISCOUNT, Shift, generator, make_agent, make_batch
 
 from mher_pl.critic import SingleCritic
 from mher_pl.errors import UserError
-from mher_pl.relabel import Future, ImitationOnly, Keep
+from mher_pl.relabel import Future, ImitationOnly, Keep, Mixed, Noisy, OtherGoals
 
 TINY = {"model.init_args.hidden_sizes": "[8]", "model.init_args.dynamics.init_args.hidden_sizes": "[8]"}
 
@@ -94,6 +94,12 @@ class TestActorLoss:
         error = (action - batch["action"]).square().mean().item()
         difference = joint.actor_loss(batch) - plain.actor_loss(batch)
         assert difference.item() == pytest.approx(3.0 * error, rel=1e-4)
+
+    @pytest.mark.parametrize("relabel", [Keep(), Noisy(Keep(), std=0.1), OtherGoals(0.8), Mixed([OtherGoals(0.8)])])
+    def test_refuses_to_imitate_where_nothing_is_imitated(self, relabel):
+        message = rf"model\.imitation_weight is 3\.0; allowed: 0 with {type(relabel).__name__}, which has no actions"
+        with pytest.raises(UserError, match=message):
+            make_agent(relabel=relabel, imitation_weight=3.0)
 
     def test_calls_the_actor_once_where_all_losses_share_their_goals(self):
         agent = make_agent(imitation_weight=3.0)

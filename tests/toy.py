@@ -12,7 +12,7 @@ from mher_pl.critic import SingleCritic
 from mher_pl.inputs import Inputs
 from mher_pl.mher import MHER
 from mher_pl.parts import DynamicsModel
-from mher_pl.relabel import Keep
+from mher_pl.relabel import Future
 from mher_pl.task import Task
 from mher_pl.td_target import OneStep
 
@@ -91,7 +91,7 @@ def make_agent(task: Task | None = None, **parts) -> MHER:
     arguments = {
         "inputs": Inputs(min_std=1e-4, clip=5.0),
         "critic": SingleCritic([8], lr=1e-3),
-        "relabel": Keep(),
+        "relabel": Future(0.0),
         "batch_source": Replayed(),
         "td_target": OneStep(),
         "dynamics": Shift(),

@@ -14,6 +14,8 @@ from mher_pl.task import Task
 class Keep(Relabel):
     """Train under the original goals (DDPG)."""
 
+    imitates = False
+
     def __init__(self) -> None:
         super().__init__(ratio=0.0)
 
