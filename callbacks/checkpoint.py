@@ -25,6 +25,7 @@ class RunCheckpoint(Checkpoint):
         self.folder = folder / "checkpoints"
         self.best_success_rate = -1.0  # of the best one, if it lies in the folder
         self.last_is_best = False  # whether what is saved is to have the best one's name too
+        self._evaluated = -1  # at which of Lightning's steps the last evaluation was
         self._fitting = self._writes = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -56,12 +57,17 @@ class RunCheckpoint(Checkpoint):
         trainer.save_checkpoint(self.last)
         self.last_is_best = False
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note when it was."""
+        self._evaluated = trainer.global_step
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save, and name the file the best where no epoch before had as high a success rate."""
+        """Save, and name the file the best where no epoch before ended with as high a success rate."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]  # Lightning sets it without declaring it
             return
         success_rate = trainer.callback_metrics.get("eval/success_rate")
-        if success_rate is not None and success_rate > self.best_success_rate:
+        as_evaluated = self._evaluated == trainer.global_step  # an evaluation within the epoch was of other weights
+        if success_rate is not None and as_evaluated and success_rate > self.best_success_rate:
             self.best_success_rate, self.last_is_best = float(success_rate), True
         is_best = self.last_is_best
         files = writer_of(trainer)

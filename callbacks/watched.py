@@ -41,6 +41,13 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: int) -> None:
             video.append_data(frame)
 
 
+def require_picture(frame: Any) -> None:
+    """Raise `ValueError` unless a frame is one that a video can hold, [height, width, 3] of bytes."""
+    picture = np.asarray(frame)
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise ValueError(f"render gives {type(frame).__name__} {list(picture.shape)} of {picture.dtype}")
+
+
 @torch.no_grad()
 def watch(agent: Agent, env_kwargs: dict[str, Any], seed: int, steps: int) -> Watched:
     """Run an episode, or its first steps, without exploration.
@@ -54,7 +61,7 @@ def watch(agent: Agent, env_kwargs: dict[str, Any], seed: int, steps: int) -> Wa
     try:
         env = stack.enter_context(closing(make(task.env, render_mode="rgb_array", **env_kwargs)))
         observation, _ = env.reset(seed=seed)
-        env.render()
+        require_picture(env.render())
     except Exception as error:
         stack.close()
         raise UserError(

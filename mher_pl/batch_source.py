@@ -162,8 +162,6 @@ class MixedRollouts(ModelRollouts):
         capacity: virtual transitions that the buffer holds.
     """
 
-    actions_to_imitate = True
-
     def __init__(
         self,
         steps: int,
@@ -179,6 +177,7 @@ class MixedRollouts(ModelRollouts):
         require_probability("model.batch_source.real_share", real_share)
         self.random_action_probability = random_action_probability
         self.hindsight_ratio, self.real_share = hindsight_ratio, real_share
+        self.actions_to_imitate = real_share > 0.0
 
     def __call__(self, batch: TensorDict, learner: Learner, generator: torch.Generator) -> TensorDict:
         """Extend the buffer from the replayed states, and draw as many of its transitions as replayed ones leave."""

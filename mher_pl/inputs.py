@@ -154,11 +154,12 @@ class RelativeOnly(RelativeGoals):
 
     def join(self, observation: Tensor, goal: Tensor) -> Tensor:
         """Join observations [..., obs] under goals [..., goal] and the ways to them to [..., size]."""
-        joined = super().join(observation, goal).index_select(-1, self.shown)
+        joined = super().join(observation, goal)
+        shown = joined.index_select(-1, self.shown)
         if not self.ways:
-            return joined
+            return shown
         start, end = map(list, zip(*self.ways, strict=True))
-        return torch.cat([joined, observation[..., end] - observation[..., start]], dim=-1)
+        return torch.cat([shown, joined[..., end] - joined[..., start]], dim=-1)
 
 
 def require_same_inputs(own: Inputs, saved: Inputs, task: Shape) -> None:

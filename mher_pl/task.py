@@ -97,7 +97,8 @@ class Task(Shape):
         self.horizon, self.unclear_phi = horizon, unclear_phi
         self.compute_reward, self.goal_box, self.rewards = compute_reward, goal_box, rewards
         self.goal_dtype = np.dtype(goal_dtype)
-        self.ends_at_goal = False  # whether an episode was seen to end because its goal was reached
+        self.ended_at_goal = False  # whether an episode was seen to end, and not by its time, at its goal
+        self.went_on_at_goal = False  # whether one was seen that did not; the end at a goal then had another cause
 
     def __str__(self) -> str:
         """Return what was read off the environment, in a line."""
@@ -181,6 +182,21 @@ class Task(Shape):
     def ends(self, reward: Tensor) -> Tensor:
         """Tell which steps with these rewards [B] end an episode because they reach its goal [B]."""
         return (reward == 0.0) & self.ends_at_goal
+
+    @property
+    def ends_at_goal(self) -> bool:
+        """Whether episodes end because their goal is reached, as far as was seen."""
+        return self.ended_at_goal and not self.went_on_at_goal
+
+    def see(self, ended_at_goal: bool = False, went_on_at_goal: bool = False) -> None:
+        """Take note of what episodes did at their goals."""
+        self.ended_at_goal |= ended_at_goal
+        self.went_on_at_goal |= went_on_at_goal
+
+    @property
+    def seen(self) -> dict[str, bool]:
+        """The arguments of `see` that tell all that was seen."""
+        return {"ended_at_goal": self.ended_at_goal, "went_on_at_goal": self.went_on_at_goal}
 
     # What each training episode must keep to
 

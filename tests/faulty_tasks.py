@@ -19,14 +19,22 @@ class Breaks(Slide):
 
 
 class Torn(Slide):
-    """Shows NaN from step 3 on in the copies made after the second: the first is inspected, the second trains."""
+    """Shows NaN from step 3 on in the copies made after the second: the first is inspected, the second trains.
+
+    Args:
+        strict: whether it raises an error at an action that is NaN.
+    """
 
     made = 0
 
-    def __init__(self) -> None:
+    def __init__(self, strict: bool = False) -> None:
         super().__init__()
-        self.number = Torn.made
+        self.number, self.strict = Torn.made, strict
         Torn.made += 1
+
+    def move(self, action):
+        assert not (self.strict and np.isnan(action).any()), "NaN action"
+        super().move(action)
 
     def look(self):
         observation, achieved, goal = super().look()

@@ -172,7 +172,7 @@ def test_a_virtual_step_to_the_goal_ends_its_episode_where_episodes_do_and_none_
     batch["desired_goal"] = batch["observation"][:, [2, 0]] + 2.0  # reached by the second step
     batch["failed"][:] = True
     for ends, expected in ((False, []), (True, list(range(20, 40)))):
-        task.ends_at_goal = ends
+        task.ended_at_goal = ends
         agent = make_agent(task)
         virtual = source.roll_out(Keep()(batch, agent, generator()), agent, generator())
         assert virtual["terminated"].nonzero().flatten().tolist() == expected

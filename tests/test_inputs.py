@@ -88,6 +88,11 @@ class TestRelativeOnly:
         assert inputs.join(STATE, GOAL).tolist() == [[2.0, 3.0, 9.0, 5.0, 8.0, 2.0, -1.0]]
         assert inputs(STATE, GOAL).shape == (1, inputs.size)
 
+    def test_show_ways_to_the_goal_that_is_asked_for(self):
+        inputs = RelativeOnly(min_std=1e-4, clip=5.0, places=[0, 3], ways=[[2, 1], [2, 0]])
+        inputs.build(Shape("none", 3, 2, 2, goal_indices=(2, 0), desired_goal_indices=(1, 0)))
+        assert inputs.join(STATE, GOAL).tolist()[0][-2:] == [8.0 - 3.0, 9.0 - 3.0]
+
     @pytest.mark.parametrize("ways", [[[0, 3]], [[-1, 0]], [[0, 1, 2]]])
     def test_are_refused_with_ways_that_there_are_not(self, ways):
         with pytest.raises(UserError) as refused:

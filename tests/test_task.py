@@ -49,7 +49,7 @@ class TestReward:
         assert reward.dtype == torch.float32
         assert reward.tolist() == [0.0, pytest.approx(-1.0)]
         assert task.ends(reward).tolist() == [False, False]
-        task.ends_at_goal = True
+        task.ended_at_goal = True
         assert task.ends(reward).tolist() == [True, False]
 
     @pytest.mark.parametrize(

@@ -137,10 +137,10 @@ class TestEnds:
             (Keep(), slice(0, 3), slice(3, 6)),
             (Future(1.0), slice(3, 6), slice(0, 3)),
         ):
-            task.ends_at_goal = False
+            task.ended_at_goal = False
             bootstrapped = td_target(self.batch(agent, relabel), agent)
             assert (bootstrapped < -100).all(), "the value of the states is far from 0"
-            task.ends_at_goal = True
+            task.ended_at_goal = True
             target = td_target(self.batch(agent, relabel), agent)
             assert target[reaching].tolist() == [0.0] * 3
             assert torch.equal(target[others], bootstrapped[others])
@@ -180,7 +180,7 @@ def test_the_virtual_path_of_a_value_expansion_ends_at_its_goal_where_episodes_d
     batch["desired_goal"] = torch.full((1, 2), 2.0)
     batch["reward"] = torch.tensor([-1.0])
     batch["terminated"] = torch.tensor([False])
-    task.ends_at_goal = True
+    task.ended_at_goal = True
     g = DISCOUNT
     by_hand = {1: -1.0, 2: -1.0 - g + g**2 * 10.0 * 3.0, 3: -1.0 - g, 4: -1.0 - g, 7: -1.0 - g}
     for horizon, expected in by_hand.items():

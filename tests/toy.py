@@ -91,7 +91,7 @@ def make_agent(task: Task | None = None, **parts) -> MHER:
     arguments = {
         "inputs": Inputs(min_std=1e-4, clip=5.0),
         "critic": SingleCritic([8], lr=1e-3),
-        "relabel": Future(0.0),
+        "relabel": Future(1.0),
         "batch_source": Replayed(),
         "td_target": OneStep(),
         "dynamics": Shift(),

@@ -52,6 +52,7 @@ class ExploringPolicy(nn.Module):
             return step.set("action", self.nothing.clone())
         begins, size = self.begins(), self.nothing.shape[-1]
         goal = self.practice(self.task, step["achieved_goal"], step["desired_goal"], begins, self.generator)
+        require_like("data.practice", self.practice, "goals", goal, step["desired_goal"])
         action = self.exploration(self._act, step["observation"], goal, size, self.generator, self.random, begins)
         require_like("data.exploration", self.exploration, "actions", action, self.nothing)
         return step.set("desired_goal", goal).set("action", action)
@@ -129,7 +130,8 @@ class Collected(EpisodeSource):
                 part.load_worker_state(before)
         self.policy.random = random
         frames, finished = next(self.frames), self.env.finished  # [N, T]
-        at_goal = np.isclose(finished.last_rewards, self.task.rewards[1])
+        at_goal = np.isclose(finished.rewards, self.task.rewards[1])  # [T, N]
+        ended = finished.ended  # [T, N]
         episodes = TensorDict(
             {
                 "observation": _states(frames, "observation"),
@@ -137,10 +139,10 @@ class Collected(EpisodeSource):
                 "desired_goal": frames["desired_goal"],
                 "action": frames["action"],
                 "length": torch.from_numpy(finished.lengths.copy()),
-                "failed": torch.from_numpy(finished.terminated & ~at_goal),
+                "failed": torch.from_numpy((ended & ~at_goal).any(axis=0)),
                 "is_success": torch.from_numpy(finished.is_success.copy()),
             },
-            batch_size=[len(at_goal)],
+            batch_size=[len(finished.lengths)],
         )
         if found := not_finite(episodes):
             key, place = found
@@ -151,7 +153,7 @@ class Collected(EpisodeSource):
                 f"data.exploration is {name}, which gives {largest:.3g} in an action; allowed: from -1 to 1"
             )
         finished.check(self.task, episodes["observation"])
-        self.task.ends_at_goal |= bool((finished.terminated & at_goal).any())
+        self.task.see(bool((ended & at_goal).any()), bool((finished.taken & ~ended & at_goal).any()))
         return episodes
 
     def worker_state(self) -> dict[str, Any]:
@@ -160,12 +162,13 @@ class Collected(EpisodeSource):
         return {
             "episode": self.env.episode,
             "generator": self.policy.generator.get_state(),
-            "ends_at_goal": self.task.ends_at_goal,
+            "seen": self.task.seen,
         }
 
     def load_worker_state(self, state: dict[str, Any]) -> None:
         """Restore what `worker_state` returned, before the first episode is collected."""
-        self.env.episode, self.task.ends_at_goal = state["episode"], state["ends_at_goal"]
+        self.env.episode = state["episode"]
+        self.task.see(**state["seen"])
         go_on(self.policy.generator, state["generator"])
 
     def close(self) -> None:

@@ -34,9 +34,14 @@ class FinishedEpisodes:
     is_success: NDArray[np.bool_]  # [N] of the step that ended each
 
     @property
-    def last_rewards(self) -> NDArray[Any]:
-        """The rewards [N] of the steps that ended the episodes."""
-        return self.rewards[self.lengths - 1, np.arange(len(self.lengths))]
+    def taken(self) -> NDArray[np.bool_]:
+        """The steps [T, N] that are no padding."""
+        return np.arange(len(self.rewards))[:, None] < self.lengths
+
+    @property
+    def ended(self) -> NDArray[np.bool_]:
+        """The steps [T, N] by which episodes were terminated."""
+        return (np.arange(len(self.rewards))[:, None] == self.lengths - 1) & self.terminated
 
     def check(self, task: Task, observations: torch.Tensor) -> None:
         """Raise `UserError` if the episodes, with observations [N, T+1, obs], break what relabelling them rests on.
@@ -109,9 +114,12 @@ class EpisodeEnv(EnvBase):
         if not self.envs.all_ended:
             try:
                 observation, reward, *_ = self.envs.step(step["action"].numpy())
-            except gym.error.InvalidAction as error:
-                raise NonFiniteError(f"action of {self.place} is NaN or infinite") from error
             except Exception as error:
+                for key, values in self.envs.observation.items():  # from which the actor makes such actions
+                    if not np.isfinite(values).all():
+                        raise NonFiniteError(f"{key} of {self.place} is NaN or infinite") from error
+                if isinstance(error, gym.error.InvalidAction):
+                    raise NonFiniteError(f"action of {self.place} is NaN or infinite") from error
                 raise EnvironmentFailed(f"{self.place}, step {running.steps}", error) from error
             running.achieved.append(observation["achieved_goal"])
             running.desired.append(observation["desired_goal"])

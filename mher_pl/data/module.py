@@ -197,9 +197,9 @@ class GoalDataModule(LightningDataModule):
             UserError: an episode shows the goals elsewhere than was found, or there are more than the replay holds.
         """
         agent = self.agent
-        # All workers learn alike from the first end at a goal on, whichever of them saw it.
-        seen = torch.tensor(int(self.task.ends_at_goal), device=agent.device)
-        self.task.ends_at_goal = bool(agent.sum_over_workers(seen))
+        # All workers learn alike, whichever of them saw how episodes end.
+        seen = torch.tensor(list(self.task.seen.values()), dtype=torch.int, device=agent.device)
+        self.task.see(*map(bool, agent.sum_over_workers(seen).tolist()))
         if len(episodes) > self.capacity // self.task.horizon:
             raise UserError(
                 f"data.capacity is {self.capacity}; allowed: at least {len(episodes) * self.task.horizon}, for the "
@@ -251,6 +251,8 @@ class GoalDataModule(LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Return counters, and every worker's replay and parts, as plain data."""
+        if not hasattr(self, "replay"):
+            raise UserError("trainer.save_checkpoint is called without trainer.fit; allowed: behind it")
         own = {"replay": self.replay.state_dict(), "parts": worker_states(self.parts)}
         return {
             "env_steps": self.env_steps,

@@ -35,7 +35,7 @@ class OfflineEpisodes(EpisodeSource):
         Raises:
             UserError: they cannot be read, are none of the task's, or hold NaN or infinity.
         """
-        episodes, self.task.ends_at_goal = self.read(self.task)
+        episodes = self.read(self.task)
         if found := not_finite(episodes):
             key, number = found
             raise UserError(
@@ -50,8 +50,8 @@ class OfflineEpisodes(EpisodeSource):
         """What is read, in words."""
 
     @abstractmethod
-    def read(self, task: Task) -> tuple[TensorDict, bool]:
-        """Return the episodes [N] as the replay stores them, and whether episodes end where the goal is reached."""
+    def read(self, task: Task) -> TensorDict:
+        """Return the episodes [N] as the replay stores them, and let the task see how they end."""
 
     def require(self, what: str, value: object, own: object) -> None:
         """Raise `UserError` if `what` of the episodes is another `value` than the task's `own`."""
@@ -62,11 +62,11 @@ class OfflineEpisodes(EpisodeSource):
 
     def worker_state(self) -> dict[str, Any]:
         """Return what the episodes told of the task."""
-        return {"ends_at_goal": self.task.ends_at_goal}
+        return {"seen": self.task.seen}
 
     def load_worker_state(self, state: dict[str, Any]) -> None:
         """Restore it."""
-        self.task.ends_at_goal = state["ends_at_goal"]
+        self.task.see(**state["seen"])
 
 
 class StoredEpisodes(OfflineEpisodes):
@@ -84,8 +84,8 @@ class StoredEpisodes(OfflineEpisodes):
         """What is read, in words."""
         return f"the run {self.path}"
 
-    def read(self, task: Task) -> tuple[TensorDict, bool]:
-        """Return the episodes [N] of all workers, and whether episodes end where the goal is reached."""
+    def read(self, task: Task) -> TensorDict:
+        """Return the episodes [N] of all workers."""
         setting = "data.source.path"
         checkpoint = read_checkpoint(checkpoint_file(self.path, setting), setting)
         saved = checkpoint["agent"]["task"]
@@ -99,8 +99,9 @@ class StoredEpisodes(OfflineEpisodes):
             self.require("episodes' length", worker["replay"]["horizon"], task.horizon)
         replays = [TensorDict(worker["replay"]["episodes"]).auto_batch_size_(1) for worker in workers]
         replays = [replay.select(*VECTORS, "length", "failed") for replay in replays]
-        ends = [worker["parts"]["source"]["state"].get("ends_at_goal", False) for worker in workers]
-        return torch.cat(replays), any(ends)
+        for worker in workers:
+            task.see(**worker["parts"]["source"]["state"].get("seen", {}))
+        return torch.cat(replays)
 
 
 class MinariEpisodes(OfflineEpisodes):
@@ -118,11 +119,11 @@ class MinariEpisodes(OfflineEpisodes):
         """What is read, in words."""
         return f"the Minari data set {self.dataset}"
 
-    def read(self, task: Task) -> tuple[TensorDict, bool]:
-        """Return the episodes [N], and whether some ended where their goal was reached."""
+    def read(self, task: Task) -> TensorDict:
+        """Return the episodes [N]."""
         data = self.load()
         self.require_goals(data, task)
-        episodes, ends_at_goal = [], False
+        episodes = []
         for number, recorded in enumerate(data.iterate_episodes()):
             steps = len(recorded.actions)
             if not 1 <= steps <= task.horizon:
@@ -133,15 +134,15 @@ class MinariEpisodes(OfflineEpisodes):
             observations = {key: as_float(recorded.observations[key]) for key in GOAL_KEYS}
             achieved, desired = observations["achieved_goal"], observations["desired_goal"]
             task.check_desired_goals(observations["observation"][:-1], desired[:-1], number)
-            at_goal = bool(task.reward(achieved[-1:], desired[-2:-1]) == 0.0)
-            terminated = bool(recorded.terminations[-1])
-            ends_at_goal |= terminated and at_goal
+            at_goal = task.reward(achieved[1:], desired[:-1]) == 0.0  # [T]
+            ended = torch.from_numpy(recorded.terminations.astype(bool))  # [T]
+            task.see(bool((at_goal & ended).any()), bool((at_goal & ~ended).any()))
             action = as_float(unit_actions(recorded.actions, data.action_space))
             taken = TensorDict(observations | {"desired_goal": desired[:-1], "action": action})  # goals acted for
-            episodes.append(with_padding(taken, task.horizon, failed=terminated and not at_goal))
+            episodes.append(with_padding(taken, task.horizon, failed=bool((ended & ~at_goal).any())))
         if not episodes:
             raise UserError(f"data.source is {self.name}, which is empty; allowed: one with episodes")
-        return torch.stack(episodes), ends_at_goal
+        return torch.stack(episodes)
 
     def load(self) -> Any:
         """Open the data set."""

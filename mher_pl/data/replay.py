@@ -6,6 +6,7 @@ from torch import Tensor
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
 
 from mher_pl.errors import UserError, require, require_int
+from mher_pl.parts import require_like
 from mher_pl.sampler import Sampler
 from mher_pl.streams import Stream, go_on, stream_generator
 
@@ -56,13 +57,13 @@ class EpisodeReplay:
             UserError: an episode is drawn that is shorter than a path.
         """
         if self.whole:
-            episode = self.sampler(len(self), size, self.generator)  # [B]
+            episode = self._draw(size)  # [B]
             step = torch.randint(self.horizon - path_length + 1, (size,), generator=self.generator)  # [B]
         else:
             starts = self.episodes["length"] - path_length + 1  # [N] steps that a path can begin with
             if not (starts > 0).any():
                 raise UserError(f"model.path_length is {path_length}; allowed: the length of some stored episode")
-            episode = self.sampler(len(self), size, self.generator, starts.clamp_min(0))
+            episode = self._draw(size, starts.clamp_min(0))
             starts = starts[episode]
             if (starts < 1).any():
                 raise UserError(
@@ -74,6 +75,21 @@ class EpisodeReplay:
             episode = episode.unsqueeze(1).expand(size, path_length)
             step = step.unsqueeze(1) + torch.arange(path_length)
         return self.transitions(episode, step, self.generator)
+
+    def _draw(self, size: int, *lengths: Tensor) -> Tensor:
+        """Return the episodes [size] that the sampler draws.
+
+        Raises:
+            UserError: they are none that are stored.
+        """
+        drawn = self.sampler(len(self), size, self.generator, *lengths)
+        require_like("data.sampler", self.sampler, "episodes", drawn, torch.empty(size, dtype=torch.long))
+        lowest, highest = drawn.aminmax()
+        if lowest < 0 or highest >= len(self):
+            place = int(lowest if lowest < 0 else highest)
+            name, allowed = type(self.sampler).__name__, f"from 0 to {len(self) - 1}"
+            raise UserError(f"data.sampler is {name}, which draws episode {place}; allowed: {allowed}")
+        return drawn
 
     def transitions(self, episode: Tensor, step: Tensor, generator: torch.Generator) -> TensorDict:
         """Gather the transitions at (episode [...], step [...]), each with a goal achieved later in its own episode.

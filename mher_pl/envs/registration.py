@@ -115,8 +115,8 @@ class SuccessInfo(gymnasium.Wrapper):
         success = info.get("is_success", info.get("success"))
         if success is None:
             goals = observation["achieved_goal"][None]  # [1, goal]: some take batches alone
-            at_goal = self.get_wrapper_attr("compute_reward")(goals, goals, {})
-            success = reward >= np.asarray(at_goal).item()
+            at_goal = np.asarray(self.get_wrapper_attr("compute_reward")(goals, goals, {})).item()
+            success = float(reward) > at_goal or np.isclose(float(reward), at_goal)
         success = np.float32(np.asarray(success).item())
         return observation, reward, terminated, truncated, info | {"is_success": success}
 
@@ -124,9 +124,9 @@ class SuccessInfo(gymnasium.Wrapper):
 class SuccessAlone(gymnasium.Wrapper):
     """Leaves nothing but `is_success` in the info, for the infos of copies cannot always be joined."""
 
-    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
-        return self.env.reset(**kwargs)[0], {}
+        return self.env.reset(seed=seed, options=options or None)[0], {}  # none are left of a batch's `reset_mask`
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step."""
@@ -161,16 +161,18 @@ def _with_unit_actions(id: str, env: gymnasium.Env) -> gymnasium.Env:
         return env
     if not space.is_bounded():
         raise error.Error(f"{id} has actions without bounds, {space}; allowed: a wrapper that gives them bounds")
-    if np.issubdtype(space.dtype, np.floating):
-        if np.all(space.low == -1.0) and np.all(space.high == 1.0):
-            return env
+    floating = np.issubdtype(space.dtype, np.floating)
+    if floating and np.all(space.low == -1.0) and np.all(space.high == 1.0):
+        return env
+    if floating and np.all(space.low < space.high):  # it divides by their difference
         return RescaleAction(env, space.dtype.type(-1.0), space.dtype.type(1.0))
     low, half = space.low.astype(float), (space.high.astype(float) - space.low) / 2
 
-    def to_integers(action: NDArray[np.floating]) -> NDArray[np.integer]:
-        return np.rint(low + (np.clip(action, -1.0, 1.0) + 1.0) * half).astype(space.dtype)
+    def to_bounds(action: NDArray[np.floating]) -> NDArray[Any]:
+        scaled = low + (np.clip(action, -1.0, 1.0) + 1.0) * half
+        return (scaled if floating else np.rint(scaled)).astype(space.dtype)
 
-    return TransformAction(env, to_integers, spaces.Box(-1.0, 1.0, space.shape, np.float32))
+    return TransformAction(env, to_bounds, spaces.Box(-1.0, 1.0, space.shape, np.float32))
 
 
 def _take_steps(spec: EnvSpec, kwargs: dict[str, Any]) -> None:

@@ -165,4 +165,6 @@ def _require_reward_of_closed(task: Task, probe: Probe) -> None:
 
 
 def _goal_box(space: spaces.Box) -> Tensor | None:
-    return torch.as_tensor(np.stack([space.low, space.high]), dtype=torch.float32) if space.is_bounded() else None
+    bounds = np.stack([space.low, space.high])  # [2, goal]
+    bounded = np.abs(bounds.astype(float)).max(initial=0.0) <= LARGEST_SEEN  # some write the largest number for none
+    return torch.as_tensor(bounds, dtype=torch.float32) if bounded else None

@@ -1,7 +1,7 @@
 """What data-parallel workers, each with its own environment and replay, do together."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.distributed
@@ -22,7 +22,8 @@ def average_gradients(trainer: Trainer, parameters: Sequence[Tensor]) -> None:
     """Average the parameters' gradients over the data-parallel workers, before they are clipped or applied."""
     if trainer.world_size == 1:
         return
-    gradients = [cast(Tensor, parameter.grad) for parameter in parameters]  # called behind a backward pass
+    # Which ones the loss does not reach is the same for all workers.
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     joined = torch.cat([gradient.flatten() for gradient in gradients])
     torch.distributed.all_reduce(joined)  # not `trainer.strategy.reduce`, which waits at a barrier first
     joined /= trainer.world_size

@@ -100,6 +100,7 @@ class Wrapper(Relabel):
         super().__init__(relabel.ratio)
         self.relabel = relabel
         self.mixes, self.imitates = type(self).mixes and relabel.mixes, relabel.imitates
+        self.uses_phi = type(self).uses_phi or relabel.uses_phi
 
     def check(self, task: Task, dynamics: DynamicsModel | None = None) -> None:
         """Raise `UserError` if it or the other relabeller lacks something."""

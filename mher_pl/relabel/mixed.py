@@ -38,6 +38,7 @@ class Mixed(Relabel):
         super().__init__(min(sum(ratios), 1.0))
         self.relabellers = relabellers
         self.imitates = any(relabel.imitates and relabel.ratio > 0.0 for relabel in relabellers)
+        self.uses_phi = any(relabel.uses_phi for relabel in relabellers)
 
     def check(self, task: Task, dynamics: DynamicsModel | None = None) -> None:
         """Raise `UserError` if one of the relabellers lacks something."""

@@ -45,6 +45,16 @@ def test_an_epoch_without_evaluation_is_saved_and_is_never_the_best(tmp_path, su
     assert read_checkpoint(folder / "last.ckpt")["epoch"] == 2
 
 
+def test_an_evaluation_within_an_epoch_makes_its_end_no_best_one(tmp_path, success_rates):
+    success_rates += [0.5, 0.25, 0.75]
+    options = "--data.episodes_per_epoch=3", "--trainer.val_check_interval=2"
+    assert fit(tmp_path, *options, epochs=1) == 0
+    folder = run_folder(tmp_path) / "checkpoints"
+    assert [path.name for path in folder.iterdir()] == ["last.ckpt"]
+    assert fit(tmp_path, "--data.episodes_per_epoch=2", "--trainer.val_check_interval=1", epochs=1) == 0
+    assert len(list(tmp_path.rglob("best.ckpt"))) == 1, "where the epoch ends with one"
+
+
 def test_checkpoints_of_a_callback_of_ones_own_outlive_a_resume(tmp_path):
     own = "{class_path: ModelCheckpoint, init_args: {filename: 'best-{epoch}-own', save_top_k: -1}}"
     assert fit(tmp_path, f"--trainer.callbacks+={own}", epochs=2) == 0

@@ -1,8 +1,18 @@
 import numpy as np
 import pytest
 
-from mher_pl.callbacks.watched import as_tensors
+from mher_pl.callbacks.watched import as_tensors, watch
 from mher_pl.envs import make
+from mher_pl.envs.point2d import Point2DEnv
+from mher_pl.errors import UserError
+
+
+@pytest.mark.filterwarnings("ignore:.*RGB-array rendering")  # Gymnasium's own
+def test_an_environment_that_draws_nothing_is_refused(build, monkeypatch):
+    agent = build("point2d").model
+    monkeypatch.setattr(Point2DEnv, "render", lambda env: None)
+    with pytest.raises(UserError, match=r"cannot be drawn here \(ValueError: render gives NoneType \[\] of object\)"):
+        watch(agent, {}, seed=0, steps=1)
 
 
 @pytest.mark.filterwarnings("ignore:.*share an object")

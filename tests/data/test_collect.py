@@ -1,6 +1,7 @@
 import re
 import traceback
 
+import faulty_tasks
 import goal_tasks
 import gymnasium
 import numpy as np
@@ -209,6 +210,20 @@ def test_actions_of_another_form_are_refused(form, message: str):
         next_one(collector(exploration=Own(form)))
 
 
+@pytest.mark.parametrize(
+    ("form", "given"),
+    [(lambda goal: goal.double(), r"\[1, 2\] of float64"), (lambda goal: goal[0], r"\[2\] of float32")],
+)
+def test_goals_to_practise_of_another_form_are_refused(form, given: str):
+    class Odd(Practice):
+        def __call__(self, task, achieved_goal, given_goal, begins, generator):
+            return form(given_goal)
+
+    message = rf"data.practice is Odd, whose goals are a tensor {given}; allowed: a tensor \[1, 2\] of float32"
+    with pytest.raises(UserError, match=message):
+        next_one(collector(practice=Odd()))
+
+
 def test_it_notes_whether_episodes_end_at_their_goals():
     ends, falls, plain, tenths = (
         collector(f"goal_tasks:{name}-v0", action=0.5, noise=0.5) for name in ("Ends", "Falls", "Plain", "Tenths")
@@ -219,9 +234,9 @@ def test_it_notes_whether_episodes_end_at_their_goals():
         assert (episodes["length"] < 12).any() == (collect is not plain)
         assert collect.task.ends_at_goal == expected
         assert episodes["failed"].any() == (collect is falls)
-    plain.task.ends_at_goal = True
-    plain.next()
-    assert plain.task.ends_at_goal, "one that ended there is enough"
+    assert plain.task.went_on_at_goal
+    plain.task.ended_at_goal = True
+    assert not plain.task.ends_at_goal, "an end there had another cause where others go on"
     resumed = collector("goal_tasks:Ends-v0")
     resumed.load_worker_state(ends.worker_state())
     assert resumed.task.ends_at_goal
@@ -259,6 +274,15 @@ def test_a_non_finite_action_stops_with_the_place(num_envs: int, env: str):
     collect = collector(env, action=float("nan"), random=0.0, num_envs=num_envs)
     with pytest.raises(NonFiniteError, match=r"of training episodes? 0( to 1)? is NaN or infinite"):
         collect.next()
+
+
+@pytest.mark.filterwarnings("ignore:.*(not within the observation space|NaN value)")  # Gymnasium's own
+def test_an_observation_that_is_nan_is_named_and_not_the_action_made_of_it(monkeypatch):
+    monkeypatch.setattr(faulty_tasks.Torn, "made", 1)  # the next is inspected, the one after it trains
+    collect = collector("faulty_tasks:Torn-v0", strict=True)
+    collect.policy.act = lambda observation, goal: observation  # NaN, where that is
+    with pytest.raises(NonFiniteError, match="observation of training episode 0 is NaN or infinite"):
+        torch.stack([collect.next() for _ in range(3)])
 
 
 def test_an_environment_that_can_be_made_once_alone_fails_in_a_line():

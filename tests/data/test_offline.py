@@ -105,7 +105,7 @@ class TestStoredEpisodes:
             assert torch.equal(replay[f"/GoalDataModule/workers/0/replay/episodes/{key}"], value)
 
     @pytest.mark.parametrize(
-        ("state", "ends"), [({"ends_at_goal": True}, True), ({}, False)], ids=["ends", "own source"]
+        ("state", "ends"), [({"seen": {"ended_at_goal": True}}, True), ({}, False)], ids=["ends", "own source"]
     )
     def test_tell_whether_episodes_end_at_their_goals(self, stored, monkeypatch, state, ends):
         def edited(*args):
@@ -257,9 +257,9 @@ class TestMinariEpisodes:
         whole = source.read
 
         def broken(task):
-            episodes, ends = whole(task)
+            episodes = whole(task)
             episodes["action"][0, 3] = torch.nan
-            return episodes, ends
+            return episodes
 
         monkeypatch.setattr(source, "read", broken)
         with pytest.raises(

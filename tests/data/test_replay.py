@@ -1,12 +1,14 @@
 """Index-coded episodes: entry values tell which episode and time step they come from."""
 
+import re
+
 import pytest
 import torch
 from tensordict import TensorDict
 
 from mher_pl.data.replay import EpisodeReplay
 from mher_pl.errors import UserError
-from mher_pl.sampler import Uniform
+from mher_pl.sampler import Sampler, Uniform
 
 T = 10
 
@@ -32,6 +34,31 @@ def filled(episodes: int, capacity: int = 100 * T, seed: int = 0, lengths: dict[
     for number in range(episodes):
         replay.add(episode(number, (lengths or {}).get(number, T)))
     return replay
+
+
+class Own(Sampler):
+    def __init__(self, draw):
+        self.draw = draw
+
+    def __call__(self, episodes, size, generator, lengths=None):
+        return self.draw(episodes, size)
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda episodes, size: torch.zeros(size - 1, dtype=torch.long), "whose episodes are a tensor [4] of int64; "),
+        (lambda episodes, size: torch.zeros(size), "whose episodes are a tensor [5] of float32; "),
+        (lambda episodes, size: torch.full((size,), episodes), "which draws episode 3; allowed: from 0 to 2"),
+        (lambda episodes, size: torch.arange(size) - 3, "which draws episode -3; allowed: from 0 to 2"),
+    ],
+)
+@pytest.mark.parametrize("lengths", [{}, {1: 4}], ids=["whole", "one ends early"])
+def test_a_sampler_that_draws_something_else_is_refused(draw, message, lengths):
+    replay = filled(3, lengths=lengths)
+    replay.sampler = Own(draw)
+    with pytest.raises(UserError, match=re.escape(f"data.sampler is Own, {message}")):
+        replay.sample(5)
 
 
 def test_entries_of_a_row_belong_to_one_transition():

@@ -2,6 +2,7 @@ import logging
 import subprocess
 import sys
 
+import goal_tasks
 import gymnasium
 import numpy as np
 import pytest
@@ -154,6 +155,46 @@ def test_an_action_is_rescaled_to_the_tasks_own_bounds_and_to_the_nearest_intege
     for action in taken:
         env.step(np.full(2, action, dtype=np.float32))
     assert given == pytest.approx(list(taken.values()), abs=1e-6)
+
+
+class Quiet(goal_tasks.Slide):
+    """Rewards in tenths, tells no success, takes an action with an entry of one value, and options if there are any."""
+
+    def __init__(self) -> None:
+        super().__init__(rewards=(0.0, 0.1))
+        self.action_space = spaces.Box(np.float32([-2.0, -2.0, 0.5]), np.float32([2.0, 2.0, 0.5]))
+
+    def reset(self, *, seed=None, options=None):
+        if options is not None:
+            self.start = options["start"]
+        return super().reset(seed=seed)
+
+    def begin(self):
+        self.at, self.goal = np.zeros(2), np.array([0.5, 0.0])
+
+    def step(self, action):
+        assert action in self.action_space
+        return *super().step(action[:2])[:4], {}
+
+
+gymnasium.register("tests/Quiet-v0", entry_point=Quiet, max_episode_steps=5)
+
+
+@pytest.mark.filterwarnings("ignore:.*maximum and minimum values are equal")  # Gymnasium's own
+def test_success_is_read_off_a_reward_that_is_rounded():
+    env = mher_pl.make("tests/Quiet-v0")
+    env.reset(seed=0)
+    right, left = np.float32([0.5, 0.0, 0.3]), np.float32([-1.0, 0.0, -0.3])
+    assert [env.step(action)[4]["is_success"] for action in (right, right, left)] == [1.0, 1.0, 0.0]
+
+
+@pytest.mark.filterwarnings("ignore:.*maximum and minimum values are equal")
+def test_copies_are_reset_one_by_one_without_options_of_their_own():
+    env = mher_pl.make_vec("tests/Quiet-v0", num_envs=2)
+    env.reset(seed=[0, 1])
+    env.step(env.action_space.sample())
+    observation, _ = env.reset(options={"reset_mask": np.array([True, False])})
+    assert observation["achieved_goal"][0].tolist() == [0.0, 0.0] != observation["achieved_goal"][1].tolist()
 
 
 @pytest.mark.parametrize("task", ["Unbounded", "HalfBounded"])

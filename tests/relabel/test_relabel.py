@@ -62,6 +62,15 @@ def test_goals_of_another_form_are_refused(goals, given):
         assert str(refused.value) == message
 
 
+def test_what_wraps_a_relabeller_that_uses_phi_does_so_too():
+    class Own(Future):
+        uses_phi = True
+
+    assert not Noisy(Future(0.5), std=0.1).uses_phi
+    assert Noisy(Own(0.5), std=0.1).uses_phi
+    assert Mixed([Future(0.5), Noisy(Own(0.5), std=0.1)]).uses_phi
+
+
 def test_a_mask_of_another_form_is_refused():
     class Own(Keep):
         def imitated(self, batch):
@@ -175,13 +184,13 @@ class TestTerminated:
         task, batch = make_task(), make_batch(50)
         batch["desired_goal"][:25] = batch["next", "achieved_goal"][:25]
         assert not Keep()(batch, make_agent(task), generator())["terminated"].any()
-        task.ends_at_goal = True
+        task.ended_at_goal = True
         relabelled = Keep()(batch, make_agent(task), generator())
         assert relabelled["terminated"].tolist() == [True] * 25 + [False] * 25
 
     def test_the_goal_that_counts_is_the_relabelled_one(self):
         task, batch = make_task(), make_batch(50)
-        task.ends_at_goal = True
+        task.ended_at_goal = True
         batch["hindsight_goal"][:10] = batch["next", "achieved_goal"][:10]
         relabelled = Future(1.0)(batch, make_agent(task), generator())
         assert relabelled["terminated"].tolist() == [True] * 10 + [False] * 40

@@ -114,6 +114,13 @@ def test_a_run_does_not_begin_with_weights_that_were_evaluated(trained, build):
         other.trainer.fit(other.model, other.datamodule)
 
 
+def test_nothing_is_saved_of_a_trainer_that_has_not_trained(build, tmp_path):
+    run = build("point2d")
+    run.trainer.validate(run.model, run.datamodule)
+    with pytest.raises(UserError, match=r"trainer\.save_checkpoint is called without trainer\.fit"):
+        run.trainer.save_checkpoint(tmp_path / "some.ckpt")
+
+
 def test_evaluations_return_what_they_measured(trained):
     fitted = {name: value.item() for name, value in trained.trainer.callback_metrics.items() if "eval/" in name}
     assert trained.trainer.validate(trained.model, trained.datamodule) == [fitted]
