@@ -181,8 +181,10 @@ def main() -> None:
         for name in arguments.ids.split(","):
             print("RESULT " + json.dumps(try_out(name)), flush=True)
         return
+    known = ids()
     rows = {row["id"]: row for row in json.loads(RESULTS.read_text())} if RESULTS.is_file() else {}
-    names = [name for name in ids() if name.startswith(arguments.only)]
+    rows = {key: row for key, row in rows.items() if key in known}
+    names = [name for name in known if name.startswith(arguments.only)]
     for batch in (names[start : start + PER_PROCESS] for start in range(0, len(names), PER_PROCESS)):
         for row in in_process(batch):
             rows[row["id"]] = row

@@ -74,23 +74,23 @@ def updates_per_second(method: str, form: str, accelerator: str) -> dict[str, fl
                     network.compile(dynamic=True, mode="reduce-overhead")
         return {f"batches of {size}": rate(agent, data, size) for size in BATCHES}
 
-    try:
-        return after_short_fit(method, accelerator, measure, **{"model.init_args.compile": form == "compiled"})
-    except RuntimeError as error:  # of the compiler too
-        return {f"batches of {size}": str(error).strip().splitlines()[0] for size in BATCHES}
+    return after_short_fit(method, accelerator, measure, **{"model.init_args.compile": form == "compiled"})
 
 
-def rate(agent: MHER, data: Any, size: int) -> float:
-    """Return the median updates a second with batches of one size."""
+def rate(agent: MHER, data: Any, size: int) -> float | str:
+    """Return the median updates a second with batches of one size, or why there is none."""
     seconds = []
-    for _ in range(2 * ROUNDS):
-        start = time.perf_counter()
-        if agent.device.type == "cuda":
-            torch.compiler.cudagraph_mark_step_begin()
-        agent.training_step([data.replay.sample(size).to(agent.device)], 0)
-        if agent.device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
+    try:
+        for _ in range(2 * ROUNDS):
+            start = time.perf_counter()
+            if agent.device.type == "cuda":
+                torch.compiler.cudagraph_mark_step_begin()
+            agent.training_step([data.replay.sample(size).to(agent.device)], 0)
+            if agent.device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - start)
+    except RuntimeError as error:  # of memory, and of the compiler too
+        return str(error).strip().splitlines()[0]
     agent.tracked.clear()
     return 1.0 / median(seconds[ROUNDS:])
 

@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=60, help="turns of each method")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "methods.json")
     args = parser.parse_args()
+    torch.set_num_threads(1)
     report = Report(args.out, task=args.task, episodes=args.episodes, limit_times_mher=LIMIT)
 
     with tempfile.TemporaryDirectory() as folder:

@@ -71,12 +71,15 @@ def main() -> None:
     parser.add_argument("--name", help="of the folder of the results, by default the task's")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=["mher_plus"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[2000, 2001, 2002, 2003, 2004])
-    parser.add_argument("--steps", type=int, default=3000, help="environment steps of a run, warm-up included")
+    parser.add_argument("--steps", type=int, default=3000, help="most environment steps of a run, warm-up included")
     parser.add_argument("--every", type=int, default=100, help="environment steps between evaluations, in hundreds")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once")
     parser.add_argument("--episodes", type=int, default=100, help="episodes of an evaluation")
     parser.add_argument("--set", nargs="*", default=[], help="settings of fit, such as data.env_kwargs.boundary_dist=4")
     options = parser.parse_args()
+    for name in ("steps", "every"):
+        if getattr(options, name) % 100 or getattr(options, name) < 100:
+            parser.error(f"--{name} is {getattr(options, name)}; allowed: hundreds, the steps of episodes")
     options.name = options.name or options.task
     options.set = [f"--{setting}" for setting in options.set]
     jobs = [(options.task, method, seed, options) for seed in options.seeds for method in options.methods]

@@ -58,11 +58,13 @@ def train(task: str, method: str) -> float:
     """Train a policy that is not there yet; return the seconds of processor time, user and system, that it took."""
     folder = RUNS / task / method
     done = folder / "cpu_seconds"
-    if not done.exists():
+    words = [*arguments(task, method), "--trainer.default_root_dir", str(folder)]
+    command = folder / "command"  # of which that is
+    if not done.exists() or not command.exists() or command.read_text() != shlex.join(words):
         print(f"{task}/{method}", flush=True)
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was interrupted
         folder.mkdir(parents=True)
-        words = [*arguments(task, method), "--trainer.default_root_dir", str(folder)]
+        command.write_text(shlex.join(words))
         before = cpu_seconds()
         with (folder / "fit.log").open("w") as log:
             run = [sys.executable, "-m", "mher_pl", *words]

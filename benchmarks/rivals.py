@@ -115,7 +115,10 @@ def main() -> None:
     name = task_name({"env": data.task.env, "env_kwargs": env_kwargs})
     for algorithm in options.algorithms:
         for seed in options.seeds:
-            if any(line.startswith(f"{name},sb3_{algorithm},{seed},") for line in CURVES.read_text().splitlines()):
+            with CURVES.open(newline="") as file:
+                known = {tuple(row[:3]) for row in csv.reader(file)}
+            if (name, f"sb3_{algorithm}", str(seed)) in known:
+                print(algorithm, seed, f"is in {CURVES.name} already", flush=True)
                 continue
             curve = train(data.task, env_kwargs, algorithm, seed, options)
             with CURVES.open("a", newline="") as file:

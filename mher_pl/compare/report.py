@@ -103,7 +103,11 @@ def _write(
 
 def _read_runs(paths: list[Path], labels: Sequence[str]) -> list[Run]:
     runs: dict[Path, list[Run]] = defaultdict(list)
-    for folder, path in find_runs(paths).items():
+    found = find_runs(paths)
+    for path, label in zip(paths, labels, strict=False):
+        own = path in found.values() and paths.count(path) == 1
+        require(own, "--label", label, f"for a RUN of its own, and {path} lies in another one, or is empty")
+    for folder, path in found.items():
         try:
             runs[path].append(read_run(folder))
         except IncompleteRun as reason:

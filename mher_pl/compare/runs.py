@@ -140,14 +140,16 @@ def _curve(metrics: list[Metric], trainer: dict[str, Any]) -> list[CurvePoint]:
     curve = curve_so_far(metrics)
     if not curve:
         raise IncompleteRun(f"has no eval/success_rate in a {METRICS_FILE}")
-    max_epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch") or 1
+    max_epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch", 1) or 0  # null: by steps
     max_epochs = max_epochs if isinstance(max_epochs, int) else -1
     last, ended = curve[-1].epoch, metrics[-1].metric == ENDED
     interval = trainer.get("val_check_interval")  # 1 is after every episode, 1.0 after every epoch
     within = interval is not None and not (isinstance(interval, float) and interval == 1.0)
-    if not ended and (within or not 0 < max_epochs - max_epochs % every <= last):
+    whole = every > 0 and 0 < max_epochs - max_epochs % every <= last
+    if not ended and (within or not whole):
         raise IncompleteRun(f"is unfinished: {last} of {max_epochs if max_epochs > 0 else 'any number of'} epochs")
-    missing = sorted(set(range(every, last + 1, every)) - {point.epoch for point in curve})
+    due = range(every, last + 1, every) if every > 0 else []
+    missing = sorted(set(due) - {point.epoch for point in curve})
     if missing:
         raise IncompleteRun(f"has no evaluation of epoch {', '.join(map(str, missing))}")
     for point in curve:

@@ -35,18 +35,20 @@ def stratified_iqm(strata: Sequence[ArrayLike]) -> Estimate:
     """Estimate the interquartile mean of all strata's seeds together, with a percentile interval at 95 %.
 
     Seeds are resampled within their stratum (a task), so that every resample holds every task (Agarwal et al. 2021,
-    "Deep Reinforcement Learning at the Edge of the Statistical Precipice"). One stratum gives the ordinary bootstrap.
+    "Deep Reinforcement Learning at the Edge of the Statistical Precipice"). A stratum with fewer seeds weighs as
+    much as another one. One stratum gives the ordinary bootstrap.
 
     Args:
         strata: one sequence of the seeds' scores per stratum.
     """
     scores = [np.asarray(stratum, dtype=float) for stratum in strata]
-    value = float(interquartile_mean(np.concatenate(scores)))
+    longest = math.lcm(*map(len, scores))
 
-    def iqm(*resampled: np.ndarray, axis: int = -1) -> np.ndarray:
-        return interquartile_mean(np.concatenate(resampled, axis=axis), axis=axis)
+    def iqm(*samples: np.ndarray, axis: int = -1) -> np.ndarray:
+        alike = [np.repeat(sample, longest // sample.shape[axis], axis=axis) for sample in samples]
+        return interquartile_mean(np.concatenate(alike, axis=axis), axis=axis)
 
-    return _with_interval(value, scores, iqm)
+    return _with_interval(float(iqm(*scores)), scores, iqm)
 
 
 def probability_of_improvement(strata: Sequence[tuple[ArrayLike, ArrayLike]]) -> Estimate:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mher_pl.compare.grid import Method, Panel, Sweep, last, plain
+from mher_pl.compare.runs import task_name
 from mher_pl.compare.search import Search, read_setting
 from mher_pl.errors import UserError, require_int
 from mher_pl.storage.configs import find_config, read_config
@@ -83,16 +84,23 @@ def _require_own_folders(path: Path, pairs: list[tuple[Path, Method]]) -> None:
 
 def _require_own_names(path: Path, pairs: list[tuple[Path, Method]]) -> None:
     """Raise `UserError` if a report would take the runs of two algorithms for those of one."""
-    files: dict[tuple[Path, str], Path] = {}
+    files: dict[tuple[str, str], tuple[Path, Path]] = {}
     for task, method in pairs:
         if method.values:  # which its name says
             continue
-        name = str((read_config("--config", task) | read_config("--config", method.algorithm)).get("algorithm"))
-        first = files.setdefault((task, name), method.algorithm)
+        config = read_config("--config", task) | read_config("--config", method.algorithm)
+        name, data = str(config.get("algorithm")), config.get("data")
+        env = task_name(data) if isinstance(data, dict) and "env" in data else str(task)
+        other, first = files.setdefault((env, name), (task, method.algorithm))
         if first != method.algorithm:
             raise UserError(
                 f"{path} has {first} and {method.algorithm}, in both of which algorithm is {name}; allowed: a name of "
                 "its own in each"
+            )
+        if other != task:
+            raise UserError(
+                f"{path} has {other} and {task}, both of the task {env}; allowed: one, for a report would take the "
+                "runs of one for those of the other"
             )
 
 

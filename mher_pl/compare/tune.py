@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 LOOK_S = 1.0  # between looks at the curves of running fits
 BUSY_S = 10.0  # between attempts to go on with what still runs
 MOST_CUTS = 3  # after which a fit that a signal ends has failed
+MOST_FAILURES = 3  # one after another: likely the machine's, such as a full disk, and each uses up a trial
 
 
 def area(curves: Sequence[list[CurvePoint]]) -> float:
@@ -53,7 +54,7 @@ class Tuning:
         self._fits = ThreadPoolExecutor(sweep.jobs)
         self._events = threading.Lock()  # one line per event
         self._stop = threading.Event()  # has what runs save and end
-        self._failed = 0
+        self._failed = self._failures_in_a_row = 0
         self._cut: Counter[int] = Counter()  # how often a signal ended a fit of a trial
 
     def run(self) -> int:
@@ -62,7 +63,7 @@ class Tuning:
         Returns:
             The exit code: 0, 1 if a trial failed, 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
         """
-        at_once = max(1, self._sweep.jobs // len(self._sweep.seeds))
+        at_once = min(max(1, self._sweep.jobs // len(self._sweep.seeds)), self._study.wanted)
         with self._fits, ThreadPoolExecutor(at_once) as threads, ended_by_signals(once=True):
             try:
                 running = [threads.submit(self._run_trials) for _ in range(at_once)]
@@ -78,7 +79,7 @@ class Tuning:
         return 1 if self._failed else 0
 
     def _run_trials(self) -> None:
-        while not self._stop.is_set():
+        while not self._stop.is_set() and self._failures_in_a_row < MOST_FAILURES:
             with self._study.next() as held:
                 if held is None:
                     return
@@ -96,9 +97,13 @@ class Tuning:
         failures = [reason(error) for error in errors if not isinstance(error, goes_on)]
         if failures:
             self._failed += 1
+            self._failures_in_a_row += 1
             self._study.end(trial)
             self._print("failed", trial, failures[0])
+            if self._failures_in_a_row == MOST_FAILURES:
+                say(f"{MOST_FAILURES} trials failed one after another: no more begin; the same command goes on")
         elif not errors:
+            self._failures_in_a_row = 0
             value = area([fit.result().curve for fit in fits])
             self._study.end(trial, value)
             best = self._study.complete()[0]

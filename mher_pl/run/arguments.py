@@ -49,11 +49,12 @@ def resolve_configs(args: list[str]) -> list[str]:
         if option == "--config" and equals:
             paths.append(find_config("--config", value, *CONFIG_FOLDERS))
             resolved[index] = f"--config={paths[-1]}"
-        elif arg in ("--config", "-c") and index + 1 < len(args):
+        elif arg == "--config" and index + 1 < len(args):
             paths.append(find_config("--config", args[index + 1], *CONFIG_FOLDERS))
             resolved[index + 1] = str(paths[-1])
+    contents = {path: read_config("--config", path) for path in paths}
     for before, path in pairwise(paths):
-        if dict(flatten(read_config("--config", path))).keys() >= WHOLE:
+        if dict(flatten(contents[path])).keys() >= WHOLE:
             raise UserError(
                 f"--config is {str(path)!r} behind {str(before)!r}; allowed: first, for the config of a task sets all "
                 "that stands before it anew"

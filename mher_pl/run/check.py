@@ -6,12 +6,14 @@ import sys
 import tempfile
 from typing import Any
 
+from lightning.pytorch.callbacks import Timer
+
 from mher_pl.errors import UserError, reason_of, require
 from mher_pl.run.cli import MherCLI
 from mher_pl.run.messages import quiet
 
 # Where a fit runs is not for the machine that checks to judge.
-HERE = {"trainer.accelerator": "cpu", "trainer.devices": 1, "trainer.num_nodes": 1, "trainer.strategy": "auto"}
+HERE = {"trainer.accelerator": "cpu", "trainer.devices": 1, "trainer.num_nodes": 1}
 
 
 def main() -> None:
@@ -33,12 +35,16 @@ def main() -> None:
 
 
 def require_evaluations(trainer: Any) -> None:
-    """Raise `UserError` if a run would end without a curve."""
+    """Raise `UserError` if a run would not end, or without a curve."""
     require(not trainer.fast_dev_run, "trainer.fast_dev_run", trainer.fast_dev_run, "false where runs are compared")
     evaluated = "more than 0 where runs are compared"
-    require(trainer.limit_val_batches != 0, "trainer.limit_val_batches", trainer.limit_val_batches, evaluated)
-    every, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs
-    if every is not None and epochs is not None and epochs > 0:
+    for name in ("limit_train_batches", "limit_val_batches"):
+        require(getattr(trainer, name) != 0, f"trainer.{name}", getattr(trainer, name), evaluated)
+    every, epochs = trainer.check_val_every_n_epoch, -1 if trainer.max_epochs is None else trainer.max_epochs
+    timed = any(isinstance(callback, Timer) for callback in trainer.callbacks)  # Lightning's, for `max_time`
+    ends = epochs > 0 or (epochs != 0 and (timed or trainer.max_steps > 0))
+    require(ends, "trainer.max_epochs", epochs, "more than 0, or max_steps or max_time, where runs are compared")
+    if every is not None and epochs > 0:
         require(every <= epochs, "trainer.check_val_every_n_epoch", every, f"at most max_epochs, {epochs}")
 
 

@@ -151,7 +151,7 @@ class MherCLI(LightningCLI):
         self.seed_parallel = str(config.trainer.strategy) == SeedParallelStrategy.strategy_name
         if self.seed_parallel:
             if self.subcommand != "fit":
-                command = self.subcommand or "mher_pl.load"
+                command = self.subcommand or "a sweep or mher_pl.load"
                 raise UserError(f"trainer.strategy is 'seed_parallel' in {command}; allowed: in fit")
             seed = config.seed_everything + global_rank(config.trainer.devices)
             require_int("seed_everything", seed, 0, MAX_SEED)
@@ -201,6 +201,8 @@ class MherCLI(LightningCLI):
         else:
             kwargs["logger"] = False
             options = self.of_command(self.config_init)
+            limit = "limit_val_batches" if self.subcommand == "validate" else "limit_test_batches"
+            require(config[limit] != 0, f"trainer.{limit}", config[limit], f"more than 0 in {self.subcommand}")
             if options.ckpt_path is None:
                 raise UserError(
                     f"ckpt_path is missing; allowed: {self.subcommand} RUN, or --ckpt_path RUN; RUN is a run's folder, "
@@ -311,8 +313,8 @@ def own_strategies() -> Iterator[None]:
 def run(args: list[str]) -> None:
     """Run `fit`, `validate` or `test` with the given arguments."""
     quiet()
-    args = expand_run(args)
-    if not any(arg in ("-c", "-h") or arg.startswith(("--config", "--help", "--print_config")) for arg in args):
+    args = [re.sub(r"^-c(?=$|=)", "--config", arg) for arg in expand_run(args)]
+    if not any(arg == "-h" or arg.startswith(("--config", "--help", "--print_config")) for arg in args):
         run_first = "" if args[0] == "fit" else f"{args[0]} RUN [options], with RUN first, or "
         raise UserError(
             f"--config is missing; allowed: {run_first}--config fetch, the name of a task or a YAML file, and overlays"

@@ -54,6 +54,24 @@ def named_configs(folder: str, *roots: Path) -> list[Path]:
     return [found[name] for name in sorted(found)]
 
 
+class UniqueKeyLoader(yaml.SafeLoader):
+    """Reads YAML in which no mapping has a key twice: the first one's settings would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping.
+
+        Raises:
+            UserError: it has a key twice.
+        """
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if key.value in lines and key.tag != "tag:yaml.org,2002:merge":
+                raise UserError(f"key {key.value!r} stands in lines {lines[key.value]} and {line}; allowed: once")
+            lines[str(key.value)] = line
+        return super().construct_mapping(node, deep)
+
+
 def read_config(setting: str, path: str | Path) -> dict[str, Any]:
     """Read a config file.
 
@@ -61,7 +79,9 @@ def read_config(setting: str, path: str | Path) -> dict[str, Any]:
         UserError: it is no YAML file of settings; its content is not told, for it may be any file.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), UniqueKeyLoader)
+    except UserError as error:
+        raise UserError(f"{setting} is {str(path)!r}, in which {error}") from None
     except OSError as error:
         raise UserError(f"{setting} is {str(path)!r} ({error.strerror}); allowed: a YAML file of settings") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: other bytes than UTF-8, a date that does not exist

@@ -11,6 +11,13 @@ from mher_pl.errors import UserError
 from mher_pl.storage.configs import SHIPPED
 
 
+def test_two_configs_of_one_task_are_refused(workspace):
+    for name in ("mine", "mine_too"):
+        write(f"configs/{name}.yaml", data={"env": "Cart-v0"})
+    with pytest.raises(UserError, match=r"mine.yaml and .*mine_too.yaml, both of the task Cart-v0; allowed: one,"):
+        sweep.main([grid_file(tasks=["mine", "mine_too"])])
+
+
 def test_two_algorithms_of_one_name_are_refused(workspace):
     write("configs/algorithms/other.yaml", algorithm="her")
     with pytest.raises(UserError, match=r"her.yaml and .*other.yaml, in both of which algorithm is her; allowed: a na"):

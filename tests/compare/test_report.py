@@ -193,6 +193,15 @@ def test_a_run_below_two_paths_has_the_label_of_the_first(tmp_path):
     assert [row["algorithm"] for row in table(tmp_path / "summary.csv")] == ["one", "rest"]
 
 
+@pytest.mark.parametrize("paths", [("runs", "runs/old"), ("new", "new"), ("runs/old", "empty")])
+def test_a_label_for_nothing_is_refused(tmp_path, paths):
+    (tmp_path / "empty").mkdir()
+    write_run(tmp_path / "runs/old", [1.0])
+    write_run(tmp_path / "new", [0.5])
+    with pytest.raises(UserError, match=r"--label is '.*'; allowed: for a RUN of its own, and .* lies in another one"):
+        report(*(tmp_path / path for path in paths), out=tmp_path / "out", options=["--label", "a", "b"])
+
+
 def test_labels_are_as_many_as_paths(tmp_path):
     write_run(tmp_path / "runs", [0.5])
     with pytest.raises(UserError, match="--label is 'a b'; allowed: 1 names, one for each RUN"):

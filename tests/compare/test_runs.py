@@ -46,6 +46,16 @@ def test_a_run_that_is_evaluated_within_epochs_is_whole_once_it_has_ended(tmp_pa
     assert rates(read_run(tmp_path)) == [0.25]
 
 
+def test_a_run_that_is_evaluated_by_steps_alone_is_whole_once_it_has_ended(tmp_path):
+    trainer = {"val_check_interval": 30, "check_val_every_n_epoch": None}
+    write_config(tmp_path, max_epochs=3, trainer=trainer)
+    MetricsTable(tmp_path, -1).add(2, 50, {"eval/success_rate": 0.25})
+    with pytest.raises(IncompleteRun, match="is unfinished: 2 of 3 epochs"):
+        read_run(tmp_path)
+    write_ended(tmp_path)
+    assert rates(read_run(tmp_path)) == [0.25]
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [

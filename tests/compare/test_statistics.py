@@ -34,6 +34,10 @@ def test_seeds_are_resampled_within_their_task():
     assert stratified_iqm([[0.0] * 5, [1.0] * 5]) == (0.5, 0.5, 0.5)
 
 
+def test_tasks_with_fewer_seeds_weigh_as_much_as_others():
+    assert stratified_iqm([[1.0] * 10, [0.0] * 3]) == (0.5, 0.5, 0.5)
+
+
 def test_the_same_scores_give_the_same_interval_again():
     scores = np.random.default_rng(2).random(5)
     assert stratified_iqm([scores]) == stratified_iqm([scores])

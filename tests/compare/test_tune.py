@@ -174,6 +174,16 @@ def test_a_trial_that_fails_stops_no_other(workspace, capsys):
     assert "no trial has an area: see out/trials.csv" in capsys.readouterr().out
 
 
+def test_failures_one_after_another_leave_trials_for_the_next_time(workspace, capsys):
+    behave(seed_0="fail")
+    assert tune.main([search_file(trials=9)]) == 1
+    assert "3 trials failed one after another: no more begin; the same command goes on\n" in capsys.readouterr().out
+    assert [row["state"] for row in table()] == ["fail"] * 3
+    behave(seed_0="rise")
+    assert tune.main([search_file(trials=9)]) == 0
+    assert [row["state"] for row in table()] == ["fail"] * 3 + ["complete"] * 6
+
+
 def test_more_trials_may_be_added_and_other_settings_may_not(workspace):
     assert tune.main([search_file(trials=1)]) == 0
     assert tune.main([search_file(trials=2)]) == 0

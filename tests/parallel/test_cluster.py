@@ -64,6 +64,16 @@ def test_what_a_cluster_started_counts_and_not_what_it_was_asked_for(monkeypatch
         require_processes(cluster_environment(), devices=2, nodes=1)
 
 
+def test_several_nodes_need_something_that_brings_them_together(monkeypatch):
+    for name in ("MASTER_ADDR", "NODE_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError, match=r"trainer\.num_nodes is 2, but no cluster started this process; allowed: 1,"):
+        require_processes(cluster_environment(), devices=1, nodes=2)
+    monkeypatch.setenv("MASTER_ADDR", "10.0.0.1")
+    monkeypatch.setenv("NODE_RANK", "0")
+    require_processes(cluster_environment(), devices=1, nodes=2)
+
+
 def test_as_many_processes_as_devices_are_right(monkeypatch):
     slurm = {"NTASKS": "4", "NTASKS_PER_NODE": "2", "STEP_NUM_TASKS": "4", "NNODES": "2", "JOB_NAME": "x"}
     for name, value in slurm.items():

@@ -17,10 +17,16 @@ os.write(1, b"what a library prints from C\\n")
 print("what Python prints")
 gymnasium.register("Loud-v0", entry_point=Slide, max_episode_steps=12)
 """
-REFUSED = {  # settings, the last three of which leave no curve
+REFUSED = {  # settings, of which all but the first have no end or leave no curve
     "data.batch_size=0": "data.batch_size is 0; allowed: an integer of at least 1",
     "trainer.limit_val_batches=0": "trainer.limit_val_batches is 0; allowed: more than 0 where runs are compared",
     "trainer.check_val_every_n_epoch=99": "trainer.check_val_every_n_epoch is 99; allowed: at most max_epochs, 30",
+    "trainer.limit_train_batches=0": "trainer.limit_train_batches is 0; allowed: more than 0 where runs are compared",
+    "trainer.max_epochs=-1": "trainer.max_epochs is -1; allowed: more than 0, or max_steps or max_time, where runs are "
+    "compared",
+    "trainer.max_epochs=0": "trainer.max_epochs is 0; allowed: more than 0, or max_steps or max_time, where runs are "
+    "compared",
+    "trainer.strategy=seed_parallel": "trainer.strategy is 'seed_parallel' in a sweep or mher_pl.load; allowed: in fit",
     "trainer.fast_dev_run=true": "trainer.fast_dev_run is True; allowed: false where runs are compared",
 }
 

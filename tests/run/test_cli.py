@@ -206,6 +206,19 @@ def test_bad_input_is_one_line_before_training(arguments: str, code: int, messag
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
+@pytest.mark.parametrize(("command", "limit"), [("validate", "limit_val_batches"), ("test", "limit_test_batches")])
+def test_an_evaluation_of_nothing_is_refused(command, limit, trained, capsys):
+    folder = trained.trainer.default_root_dir
+    assert main([command, str(folder), f"--trainer.{limit}=0"]) == 1
+    assert f"trainer.{limit} is 0; allowed: more than 0 in {command}" in capsys.readouterr().err
+
+
+def test_the_short_form_of_an_option_is_that_option(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "-c=point2d", "-c", "her", "--help"])
+    assert "model.relabel" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["validate", "test"])
 def test_an_evaluation_needs_a_checkpoint(command, name):
     code, out, err = command(name)
@@ -271,7 +284,11 @@ def test_names_from_python_are_those_of_the_command_line(tmp_path, monkeypatch):
         ("point2d", {"model.imitation_wieght": 3}, r"model.imitation_wieght is no setting; .*model.imitation_weight\?"),
         ("point2d", {"data.batch_size": "abc"}, "data.batch_size is 'abc'; allowed: int"),
         ("point2d", {"seed_everything": -1}, "seed_everything is -1; allowed: an integer of at least 0"),
-        ("point2d", {"trainer.strategy": "seed_parallel"}, "'seed_parallel' in mher_pl.load; allowed: in fit"),
+        (
+            "point2d",
+            {"trainer.strategy": "seed_parallel"},
+            "'seed_parallel' in a sweep or mher_pl.load; allowed: in fit",
+        ),
     ],
 )
 def test_mistakes_in_python_are_the_errors_of_the_command_line(tmp_path, name, settings, message):

@@ -57,6 +57,15 @@ def test_a_file_that_is_no_yaml_is_one_line():
             read_config("--config", "mine.yaml")
 
 
+def test_a_key_that_stands_twice_is_refused_at_any_depth_and_merges_are_none():
+    write("mine.yaml").write_text("a: 1\nb:\n  c: {d: 1}\n  e: 2\n  c: {f: 1}\n")
+    with pytest.raises(UserError) as refused:
+        read_config("--config", "mine.yaml")
+    assert str(refused.value) == "--config is 'mine.yaml', in which key 'c' stands in lines 3 and 5; allowed: once"
+    write("mine.yaml").write_text("a: &x {c: 1}\nb: {<<: *x, c: 2}\n")
+    assert read_config("--config", "mine.yaml") == {"a": {"c": 1}, "b": {"c": 2}}
+
+
 def test_a_path_is_never_looked_for_among_the_configs():
     for path in ("algorithms/her", "./fetch", "fetch.yaml"):
         with pytest.raises(UserError, match=f"--config is '{path}'; allowed"):
