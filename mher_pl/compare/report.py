@@ -146,10 +146,11 @@ def _group(runs: list[Run], order: list[str]) -> Groups:
         if differing:
             _print_error(f"note: the runs of {algorithm} on {task} are averaged though they differ in {differing}")
     for task in dict.fromkeys(task for task, _ in groups):
-        ends = {name: members[0].curve[-1].env_steps for (of, name), members in groups.items() if of == task}
-        if len(set(ends.values())) > 1:
-            steps = ", ".join(f"{name} {end:,}" for name, end in ends.items())
-            _print_error(f"note: on {task} the last evaluations are after different steps: {steps}")
+        for which, place in (("first", 0), ("last", -1)):  # between which is the area under the curve
+            at = {name: members[0].curve[place].env_steps for (of, name), members in groups.items() if of == task}
+            if len(set(at.values())) > 1:
+                steps = ", ".join(f"{name} {number:,}" for name, number in at.items())
+                _print_error(f"note: on {task} the {which} evaluations are after different steps: {steps}")
     runs[:] = [run for members in groups.values() for run in members]
     return dict(groups)
 
