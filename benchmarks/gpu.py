@@ -20,6 +20,7 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from mher_pl import load
+from mher_pl.errors import reason_of
 from mher_pl.mher import MHER
 from mher_pl.networks import MLP
 from mher_pl.run.api import Loaded
@@ -74,7 +75,10 @@ def updates_per_second(method: str, form: str, accelerator: str) -> dict[str, fl
                     network.compile(dynamic=True, mode="reduce-overhead")
         return {f"batches of {size}": rate(agent, data, size) for size in BATCHES}
 
-    return after_short_fit(method, accelerator, measure, **{"model.init_args.compile": form == "compiled"})
+    try:
+        return after_short_fit(method, accelerator, measure, **{"model.init_args.compile": form == "compiled"})
+    except RuntimeError as error:  # of the compiler
+        return {f"batches of {size}": reason_of(error) for size in BATCHES}
 
 
 def rate(agent: MHER, data: Any, size: int) -> float | str:
@@ -89,8 +93,8 @@ def rate(agent: MHER, data: Any, size: int) -> float | str:
             if agent.device.type == "cuda":
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - start)
-    except RuntimeError as error:  # of memory, and of the compiler too
-        return str(error).strip().splitlines()[0]
+    except RuntimeError as error:  # of memory, or of the compiler
+        return reason_of(error)
     agent.tracked.clear()
     return 1.0 / median(seconds[ROUNDS:])
 

@@ -42,9 +42,9 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: int) -> None:
 
 
 def require_picture(frame: Any) -> None:
-    """Raise `ValueError` unless a frame is one that a video can hold, [height, width, 3] of bytes."""
+    """Raise `ValueError` unless a frame is a picture, [height, width, 3 or 4] of bytes."""
     picture = np.asarray(frame)
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] not in (3, 4):
         raise ValueError(f"render gives {type(frame).__name__} {list(picture.shape)} of {picture.dtype}")
 
 
@@ -73,7 +73,7 @@ def watch(agent: Agent, env_kwargs: dict[str, Any], seed: int, steps: int) -> Wa
     ended = terminated = False
     with stack:
         while not ended and len(frames) < steps:
-            frames.append(np.array(env.render()))
+            frames.append(np.array(env.render())[..., :3])  # without how opaque it is
             state = as_tensors(observation)
             action = agent.act(state["observation"], state["desired_goal"])
             states.append(state | {"action": action})

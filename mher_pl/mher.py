@@ -82,10 +82,10 @@ class MHER(Agent):
                 f"model.imitation_weight is {imitation_weight}; allowed: 0 with {type(batch_source).__name__}, whose "
                 "actions are the policy's own"
             )
-        if imitation_weight > 0.0 and not (relabel.imitates and relabel.ratio > 0.0):
+        if imitation_weight > 0.0 and not relabel.imitates:
             raise UserError(
                 f"model.imitation_weight is {imitation_weight}; allowed: 0 with {type(relabel).__name__}, which has no "
-                f"actions imitated (ratio {relabel.ratio:g})"
+                "actions imitated"
             )
         self.batch_source, self.td_target, self.critic = batch_source, td_target, critic
         self.imitation_weight, self.action_penalty = imitation_weight, action_penalty

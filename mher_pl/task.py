@@ -98,7 +98,7 @@ class Task(Shape):
         self.compute_reward, self.goal_box, self.rewards = compute_reward, goal_box, rewards
         self.goal_dtype = np.dtype(goal_dtype)
         self.ended_at_goal = False  # whether an episode was seen to end, and not by its time, at its goal
-        self.went_on_at_goal = False  # whether one was seen that did not; the end at a goal then had another cause
+        self.went_on_at_goal = False  # whether one was seen to go on there; an end at a goal then had another cause
 
     def __str__(self) -> str:
         """Return what was read off the environment, in a line."""

@@ -95,9 +95,7 @@ class TestActorLoss:
         difference = joint.actor_loss(batch) - plain.actor_loss(batch)
         assert difference.item() == pytest.approx(3.0 * error, rel=1e-4)
 
-    @pytest.mark.parametrize(
-        "relabel", [Keep(), Noisy(Keep(), std=0.1), Future(0.0), OtherGoals(0.8), Mixed([OtherGoals(0.8)])]
-    )
+    @pytest.mark.parametrize("relabel", [Keep(), Noisy(Keep(), std=0.1), OtherGoals(0.8), Mixed([OtherGoals(0.8)])])
     def test_refuses_to_imitate_where_nothing_is_imitated(self, relabel):
         message = rf"model\.imitation_weight is 3\.0; allowed: 0 with {type(relabel).__name__}, which has no actions"
         with pytest.raises(UserError, match=message):

@@ -106,7 +106,7 @@ def _read_runs(paths: list[Path], labels: Sequence[str]) -> list[Run]:
     found = find_runs(paths)
     for path, label in zip(paths, labels, strict=False):
         own = path in found.values() and paths.count(path) == 1
-        require(own, "--label", label, f"for a RUN of its own, and {path} lies in another one, or is empty")
+        require(own, "--label", label, "for a RUN that has runs, given once, and before one that it lies in")
     for folder, path in found.items():
         try:
             runs[path].append(read_run(folder))

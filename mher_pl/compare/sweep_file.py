@@ -55,6 +55,7 @@ def read_sweep(path: Path) -> Sweep:
         _require_own_folders(path, pairs)
     else:
         tasks = _configs(text, "tasks", "", beside)
+        _require_own_tasks(path, tasks)
         algorithms = _configs(text, "algorithms", "algorithms", beside)
         grid = _grid(text.get("grid") or {}, overrides)
         points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
@@ -84,24 +85,27 @@ def _require_own_folders(path: Path, pairs: list[tuple[Path, Method]]) -> None:
 
 def _require_own_names(path: Path, pairs: list[tuple[Path, Method]]) -> None:
     """Raise `UserError` if a report would take the runs of two algorithms for those of one."""
-    files: dict[tuple[str, str], tuple[Path, Path]] = {}
+    files: dict[tuple[Path, str], Path] = {}
     for task, method in pairs:
         if method.values:  # which its name says
             continue
-        config = read_config("--config", task) | read_config("--config", method.algorithm)
-        name, data = str(config.get("algorithm")), config.get("data")
-        env = task_name(data) if isinstance(data, dict) and "env" in data else str(task)
-        other, first = files.setdefault((env, name), (task, method.algorithm))
+        name = str((read_config("--config", task) | read_config("--config", method.algorithm)).get("algorithm"))
+        first = files.setdefault((task, name), method.algorithm)
         if first != method.algorithm:
             raise UserError(
                 f"{path} has {first} and {method.algorithm}, in both of which algorithm is {name}; allowed: a name of "
                 "its own in each"
             )
-        if other != task:
-            raise UserError(
-                f"{path} has {other} and {task}, both of the task {env}; allowed: one, for a report would take the "
-                "runs of one for those of the other"
-            )
+
+
+def _require_own_tasks(path: Path, tasks: list[Path]) -> None:
+    """Raise `UserError` if a report would take the runs of two configs for those of one task."""
+    names: dict[str, Path] = {}
+    for task in tasks:
+        data = read_config("tasks", task).get("data")
+        name = task_name(data) if isinstance(data, dict) and "env" in data else str(task)
+        if (other := names.setdefault(name, task)) != task:
+            raise UserError(f"{path} has {other} and {task}, both of the task {name}; allowed: one of them in a sweep")
 
 
 def _panels(value: Any, overrides: dict[str, Any], beside: Path) -> dict[str, Panel]:

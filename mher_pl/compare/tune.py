@@ -52,7 +52,7 @@ class Tuning:
     def __init__(self, sweep: Sweep, study: Study, engine: Engine) -> None:
         self._sweep, self._study, self._engine = sweep, study, engine
         self._fits = ThreadPoolExecutor(sweep.jobs)
-        self._events = threading.Lock()  # one line per event
+        self._events = threading.Lock()  # one line per event, and one count
         self._stop = threading.Event()  # has what runs save and end
         self._failed = self._failures_in_a_row = 0
         self._cut: Counter[int] = Counter()  # how often a signal ended a fit of a trial
@@ -97,10 +97,12 @@ class Tuning:
         failures = [reason(error) for error in errors if not isinstance(error, goes_on)]
         if failures:
             self._failed += 1
-            self._failures_in_a_row += 1
+            with self._events:
+                self._failures_in_a_row += 1
+                many = self._failures_in_a_row == MOST_FAILURES
             self._study.end(trial)
             self._print("failed", trial, failures[0])
-            if self._failures_in_a_row == MOST_FAILURES:
+            if many:
                 say(f"{MOST_FAILURES} trials failed one after another: no more begin; the same command goes on")
         elif not errors:
             self._failures_in_a_row = 0
@@ -109,6 +111,7 @@ class Tuning:
             best = self._study.complete()[0]
             self._print("finished", trial, f"area {value:.3f}; best {best.value:.3f} of {name(best.number)}")
         elif pruned:
+            self._failures_in_a_row = 0
             self._study.end(trial, pruned=True)
             self._print("pruned", trial, "below the median of the trials before")
 

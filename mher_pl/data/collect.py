@@ -5,7 +5,6 @@ from __future__ import annotations
 from errno import ENOSPC
 from typing import Any
 
-import numpy as np
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import nn
@@ -130,8 +129,7 @@ class Collected(EpisodeSource):
                 part.load_worker_state(before)
         self.policy.random = random
         frames, finished = next(self.frames), self.env.finished  # [N, T]
-        at_goal = np.isclose(finished.rewards, self.task.rewards[1])  # [T, N]
-        ended = finished.ended  # [T, N]
+        at_goal, passed = finished.rewarded(self.task.rewards[1])  # [N]
         episodes = TensorDict(
             {
                 "observation": _states(frames, "observation"),
@@ -139,10 +137,10 @@ class Collected(EpisodeSource):
                 "desired_goal": frames["desired_goal"],
                 "action": frames["action"],
                 "length": torch.from_numpy(finished.lengths.copy()),
-                "failed": torch.from_numpy((ended & ~at_goal).any(axis=0)),
+                "failed": torch.from_numpy(finished.terminated & ~at_goal),
                 "is_success": torch.from_numpy(finished.is_success.copy()),
             },
-            batch_size=[len(finished.lengths)],
+            batch_size=[len(at_goal)],
         )
         if found := not_finite(episodes):
             key, place = found
@@ -153,7 +151,7 @@ class Collected(EpisodeSource):
                 f"data.exploration is {name}, which gives {largest:.3g} in an action; allowed: from -1 to 1"
             )
         finished.check(self.task, episodes["observation"])
-        self.task.see(bool((ended & at_goal).any()), bool((finished.taken & ~ended & at_goal).any()))
+        self.task.see(bool((finished.terminated & at_goal).any()), bool(passed.any()))
         return episodes
 
     def worker_state(self) -> dict[str, Any]:

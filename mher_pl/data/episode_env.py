@@ -33,15 +33,10 @@ class FinishedEpisodes:
     terminated: NDArray[np.bool_]  # [N]
     is_success: NDArray[np.bool_]  # [N] of the step that ended each
 
-    @property
-    def taken(self) -> NDArray[np.bool_]:
-        """The steps [T, N] that are no padding."""
-        return np.arange(len(self.rewards))[:, None] < self.lengths
-
-    @property
-    def ended(self) -> NDArray[np.bool_]:
-        """The steps [T, N] by which episodes were terminated."""
-        return (np.arange(len(self.rewards))[:, None] == self.lengths - 1) & self.terminated
+    def rewarded(self, reward: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Tell which episodes [N] ended with a step of this reward, and which [N] had one before."""
+        alike, step = np.isclose(self.rewards, reward), np.arange(len(self.rewards))[:, None]
+        return (alike & (step == self.lengths - 1)).any(axis=0), (alike & (step < self.lengths - 1)).any(axis=0)
 
     def check(self, task: Task, observations: torch.Tensor) -> None:
         """Raise `UserError` if the episodes, with observations [N, T+1, obs], break what relabelling them rests on.

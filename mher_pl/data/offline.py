@@ -135,11 +135,11 @@ class MinariEpisodes(OfflineEpisodes):
             achieved, desired = observations["achieved_goal"], observations["desired_goal"]
             task.check_desired_goals(observations["observation"][:-1], desired[:-1], number)
             at_goal = task.reward(achieved[1:], desired[:-1]) == 0.0  # [T]
-            ended = torch.from_numpy(recorded.terminations.astype(bool))  # [T]
-            task.see(bool((at_goal & ended).any()), bool((at_goal & ~ended).any()))
+            terminated = bool(recorded.terminations[-1])
+            task.see(terminated and bool(at_goal[-1]), bool(at_goal[:-1].any()))
             action = as_float(unit_actions(recorded.actions, data.action_space))
             taken = TensorDict(observations | {"desired_goal": desired[:-1], "action": action})  # goals acted for
-            episodes.append(with_padding(taken, task.horizon, failed=bool((ended & ~at_goal).any())))
+            episodes.append(with_padding(taken, task.horizon, failed=terminated and not at_goal[-1]))
         if not episodes:
             raise UserError(f"data.source is {self.name}, which is empty; allowed: one with episodes")
         return torch.stack(episodes)

@@ -170,7 +170,7 @@ def _with_unit_actions(id: str, env: gymnasium.Env) -> gymnasium.Env:
 
     def to_bounds(action: NDArray[np.floating]) -> NDArray[Any]:
         scaled = low + (np.clip(action, -1.0, 1.0) + 1.0) * half
-        return (scaled if floating else np.rint(scaled)).astype(space.dtype)
+        return np.clip(scaled if floating else np.rint(scaled), space.low, space.high).astype(space.dtype)
 
     return TransformAction(env, to_bounds, spaces.Box(-1.0, 1.0, space.shape, np.float32))
 

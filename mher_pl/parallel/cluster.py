@@ -53,12 +53,6 @@ def require_processes(environment: ClusterEnvironment, devices: int, nodes: int)
     Lightning goes by what SLURM was asked for; where `srun` is missing, or starts fewer, too few would train, or wait.
     """
     environment.validate_settings(num_devices=devices, num_nodes=nodes)
-    alone = isinstance(environment, LightningEnvironment) and not {"MASTER_ADDR", "NODE_RANK"} <= os.environ.keys()
-    if alone and nodes > 1:  # the first would wait for the others for ever
-        raise UserError(
-            f"trainer.num_nodes is {nodes}, but no cluster started this process; allowed: 1, or the command on every "
-            "node with the variables MASTER_ADDR, MASTER_PORT and NODE_RANK"
-        )
     started = environment.world_size()
     if isinstance(environment, SLURMEnvironment):
         started = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))  # which `srun` sets
@@ -67,6 +61,16 @@ def require_processes(environment: ClusterEnvironment, devices: int, nodes: int)
             f"trainer.devices is {devices} on {nodes} node{'s' * (nodes > 1)}, but the cluster started {started} "
             f"process{'es' * (started > 1)}; allowed: as many processes as devices, by "
             f"srun --ntasks-per-node={devices} under SLURM"
+        )
+
+
+def require_meeting(environment: ClusterEnvironment, nodes: int) -> None:
+    """Raise `UserError` where nobody says how workers of several nodes find each other: they would wait for ever."""
+    said = {"MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys() and {"NODE_RANK", "GROUP_RANK"} & os.environ.keys()
+    if nodes > 1 and isinstance(environment, LightningEnvironment) and not said:
+        raise UserError(
+            f"trainer.num_nodes is {nodes}, but no cluster started this process; allowed: 1, or the command on every "
+            "node with the variables MASTER_ADDR, MASTER_PORT and NODE_RANK"
         )
 
 

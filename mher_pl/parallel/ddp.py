@@ -15,7 +15,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from mher_pl.errors import Interrupted
-from mher_pl.parallel.cluster import require_processes
+from mher_pl.parallel.cluster import require_meeting, require_processes
 from mher_pl.parallel.workers import LOST
 
 PATIENCE = 60.0  # seconds
@@ -39,6 +39,7 @@ class WorkerLauncher(_SubprocessScriptLauncher):
     def launch(self, function: Callable, *args: Any, trainer: Trainer | None = None, **kwargs: Any) -> Any:
         """Start them, unless a cluster did, and call `function` for this one."""
         require_processes(self.cluster_environment, self.num_processes, self.num_nodes)
+        require_meeting(self.cluster_environment, self.num_nodes)
         if not self.cluster_environment.creates_processes_externally:
             self._call_children_scripts()  # what `launch` of the base class calls; that one has another watch
             WorkerWatch(os.getpid(), self.procs).start()

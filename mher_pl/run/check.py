@@ -6,7 +6,7 @@ import sys
 import tempfile
 from typing import Any
 
-from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.callbacks import EarlyStopping, Timer
 
 from mher_pl.errors import UserError, reason_of, require
 from mher_pl.run.cli import MherCLI
@@ -41,8 +41,8 @@ def require_evaluations(trainer: Any) -> None:
     for name in ("limit_train_batches", "limit_val_batches"):
         require(getattr(trainer, name) != 0, f"trainer.{name}", getattr(trainer, name), evaluated)
     every, epochs = trainer.check_val_every_n_epoch, -1 if trainer.max_epochs is None else trainer.max_epochs
-    timed = any(isinstance(callback, Timer) for callback in trainer.callbacks)  # Lightning's, for `max_time`
-    ends = epochs > 0 or (epochs != 0 and (timed or trainer.max_steps > 0))
+    by_itself = any(isinstance(callback, Timer | EarlyStopping) for callback in trainer.callbacks)  # Timer: `max_time`
+    ends = epochs > 0 or (epochs != 0 and (by_itself or trainer.max_steps > 0))
     require(ends, "trainer.max_epochs", epochs, "more than 0, or max_steps or max_time, where runs are compared")
     if every is not None and epochs > 0:
         require(every <= epochs, "trainer.check_val_every_n_epoch", every, f"at most max_epochs, {epochs}")

@@ -57,19 +57,20 @@ def named_configs(folder: str, *roots: Path) -> list[Path]:
 class UniqueKeyLoader(yaml.SafeLoader):
     """Reads YAML in which no mapping has a key twice: the first one's settings would be lost without a word."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return a mapping.
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Return a mapping as it is written.
 
         Raises:
             UserError: it has a key twice.
         """
-        lines: dict[str, int] = {}
+        node = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}  # by type and text of the key
         for key, _ in node.value:
             line = key.start_mark.line + 1
-            if key.value in lines and key.tag != "tag:yaml.org,2002:merge":
-                raise UserError(f"key {key.value!r} stands in lines {lines[key.value]} and {line}; allowed: once")
-            lines[str(key.value)] = line
-        return super().construct_mapping(node, deep)
+            if isinstance(key, yaml.ScalarNode) and lines.setdefault((key.tag, key.value), line) != line:
+                first = lines[key.tag, key.value]
+                raise UserError(f"key {key.value!r} stands in lines {first} and {line}; allowed: once")
+        return node
 
 
 def read_config(setting: str, path: str | Path) -> dict[str, Any]:

@@ -105,7 +105,13 @@ class TestStoredEpisodes:
             assert torch.equal(replay[f"/GoalDataModule/workers/0/replay/episodes/{key}"], value)
 
     @pytest.mark.parametrize(
-        ("state", "ends"), [({"seen": {"ended_at_goal": True}}, True), ({}, False)], ids=["ends", "own source"]
+        ("state", "ends"),
+        [
+            ({"seen": {"ended_at_goal": True, "went_on_at_goal": False}}, True),
+            ({"seen": {"ended_at_goal": True, "went_on_at_goal": True}}, False),
+            ({}, False),
+        ],
+        ids=["ends", "not always", "own source"],
     )
     def test_tell_whether_episodes_end_at_their_goals(self, stored, monkeypatch, state, ends):
         def edited(*args):
@@ -202,7 +208,14 @@ class TestMinariEpisodes:
         ends = [(bool(e.terminations[-1]), float(e.rewards[-1])) for e in recorded]
         best = max(reward for _, reward in ends)
         assert episodes["failed"].tolist() == [terminated and reward < best for terminated, reward in ends]
-        assert source.task.ends_at_goal == any(terminated and reward == best for terminated, reward in ends)
+        assert source.task.ended_at_goal == any(terminated and reward == best for terminated, reward in ends)
+        assert not source.task.went_on_at_goal
+
+    def test_tell_whether_some_went_on_at_their_goals(self, datasets):
+        record("plain/random-v0", gym.make("goal_tasks:Plain-v0"), episodes=30)
+        source = MinariEpisodes("plain/random-v0")
+        read(source, "goal_tasks:Plain-v0")
+        assert (source.task.ended_at_goal, source.task.went_on_at_goal) == (False, True)
 
     def test_actions_come_into_the_unit_box(self):
         box = spaces.Box(np.array([-2.0, 0.0]), np.array([2.0, 1.0]), dtype=np.float64)

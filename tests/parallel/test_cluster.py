@@ -2,7 +2,13 @@ import pytest
 from trained_runs import arguments, start_command
 
 from mher_pl.errors import UserError
-from mher_pl.parallel.cluster import cluster_environment, count_devices, global_rank, require_processes
+from mher_pl.parallel.cluster import (
+    cluster_environment,
+    count_devices,
+    global_rank,
+    require_meeting,
+    require_processes,
+)
 
 
 @pytest.mark.parametrize(("devices", "count"), [(4, 4), ("4", 4), ([0, 2], 2), ("0,2", 2), ("1,", 1)])
@@ -65,13 +71,14 @@ def test_what_a_cluster_started_counts_and_not_what_it_was_asked_for(monkeypatch
 
 
 def test_several_nodes_need_something_that_brings_them_together(monkeypatch):
-    for name in ("MASTER_ADDR", "NODE_RANK"):
+    for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "GROUP_RANK"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(UserError, match=r"trainer\.num_nodes is 2, but no cluster started this process; allowed: 1,"):
-        require_processes(cluster_environment(), devices=1, nodes=2)
-    monkeypatch.setenv("MASTER_ADDR", "10.0.0.1")
-    monkeypatch.setenv("NODE_RANK", "0")
-    require_processes(cluster_environment(), devices=1, nodes=2)
+    require_meeting(cluster_environment(), nodes=1)
+    for name, value in {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500", "NODE_RANK": "0"}.items():
+        with pytest.raises(UserError, match=r"trainer\.num_nodes is 2, but no cluster started this process; allowed"):
+            require_meeting(cluster_environment(), nodes=2)
+        monkeypatch.setenv(name, value)
+    require_meeting(cluster_environment(), nodes=2)
 
 
 def test_as_many_processes_as_devices_are_right(monkeypatch):

@@ -17,7 +17,7 @@ os.write(1, b"what a library prints from C\\n")
 print("what Python prints")
 gymnasium.register("Loud-v0", entry_point=Slide, max_episode_steps=12)
 """
-REFUSED = {  # settings, of which all but the first have no end or leave no curve
+REFUSED = {  # settings, most of which have no end or leave no curve
     "data.batch_size=0": "data.batch_size is 0; allowed: an integer of at least 1",
     "trainer.limit_val_batches=0": "trainer.limit_val_batches is 0; allowed: more than 0 where runs are compared",
     "trainer.check_val_every_n_epoch=99": "trainer.check_val_every_n_epoch is 99; allowed: at most max_epochs, 30",

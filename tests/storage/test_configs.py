@@ -51,7 +51,7 @@ def test_a_folder_of_that_name_is_no_config():
 
 
 def test_a_file_that_is_no_yaml_is_one_line():
-    for content in (b"algorithm: h\xe9r", b"algorithm: 2024-99-99", b"algorithm: ["):
+    for content in (b"algorithm: h\xe9r", b"algorithm: 2024-99-99", b"algorithm: [", b"env: {{ task }}"):
         write("mine.yaml").write_bytes(content)
         with pytest.raises(UserError, match=r"--config is 'mine.yaml', no YAML.*; allowed: a YAML file of settings"):
             read_config("--config", "mine.yaml")
@@ -62,8 +62,8 @@ def test_a_key_that_stands_twice_is_refused_at_any_depth_and_merges_are_none():
     with pytest.raises(UserError) as refused:
         read_config("--config", "mine.yaml")
     assert str(refused.value) == "--config is 'mine.yaml', in which key 'c' stands in lines 3 and 5; allowed: once"
-    write("mine.yaml").write_text("a: &x {c: 1}\nb: {<<: *x, c: 2}\n")
-    assert read_config("--config", "mine.yaml") == {"a": {"c": 1}, "b": {"c": 2}}
+    write("mine.yaml").write_text("y: &y {c: 1}\nouter: {inner: &x {<<: *y, c: 2}}\nb: {<<: *x, 1: 1, '1': 2}\n")
+    assert read_config("--config", "mine.yaml")["b"].keys() == {"c", 1, "1"}
 
 
 def test_a_path_is_never_looked_for_among_the_configs():
