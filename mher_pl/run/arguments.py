@@ -52,7 +52,7 @@ def resolve_configs(args: list[str]) -> list[str]:
         elif arg == "--config" and index + 1 < len(args):
             paths.append(find_config("--config", args[index + 1], *CONFIG_FOLDERS))
             resolved[index + 1] = str(paths[-1])
-    contents = {path: read_config("--config", path) for path in paths}
+    contents = {path: read_config("--config", path) for path in paths}  # of the first, too, mistakes are told
     for before, path in pairwise(paths):
         if dict(flatten(contents[path])).keys() >= WHOLE:
             raise UserError(

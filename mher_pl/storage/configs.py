@@ -64,12 +64,11 @@ class UniqueKeyLoader(yaml.SafeLoader):
             UserError: it has a key twice.
         """
         node = super().compose_mapping_node(anchor)
-        lines: dict[tuple[str, str], int] = {}  # by type and text of the key
+        first: dict[tuple[str, str], yaml.Node] = {}  # by type and text of the key
         for key, _ in node.value:
-            line = key.start_mark.line + 1
-            if isinstance(key, yaml.ScalarNode) and lines.setdefault((key.tag, key.value), line) != line:
-                first = lines[key.tag, key.value]
-                raise UserError(f"key {key.value!r} stands in lines {first} and {line}; allowed: once")
+            if isinstance(key, yaml.ScalarNode) and first.setdefault((key.tag, key.value), key) is not key:
+                lines = [place.start_mark.line + 1 for place in (first[key.tag, key.value], key)]
+                raise UserError(f"a key stands twice, in lines {lines[0]} and {lines[1]}; allowed: once")
         return node
 
 

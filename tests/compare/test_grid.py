@@ -7,6 +7,7 @@ from fake_sweeps import attempts, behave, grid_file, log_says, start_sweep, wait
 
 from mher_pl.compare import sweep
 from mher_pl.compare.grid import Method
+from mher_pl.compare.sweep_file import read_sweep
 from mher_pl.errors import UserError
 from mher_pl.storage.configs import SHIPPED
 
@@ -16,6 +17,9 @@ def test_two_configs_of_one_task_are_refused(workspace):
         write(f"configs/{name}.yaml", data={"env": "Cart-v0"})
     with pytest.raises(UserError, match=r"mine.yaml and .*mine_too.yaml, both of the task Cart-v0; allowed: one of "):
         sweep.main([grid_file(tasks=["mine", "mine_too"])])
+    for data in (3, {"env": 3}, {"env": "Cart-v0", "env_kwargs": [1]}):  # which the check of settings refuses
+        write("configs/mine.yaml", data=data)
+        read_sweep(Path(grid_file(tasks=["mine", "mine_too"])))
 
 
 def test_two_algorithms_of_one_name_are_refused(workspace):

@@ -47,6 +47,15 @@ def test_methods_that_end_after_other_steps_are_told(tmp_path, capsys):
     assert capsys.readouterr().err == note
 
 
+def test_methods_that_are_first_evaluated_after_other_steps_are_told(tmp_path, capsys):
+    write_run(tmp_path / "runs/mher", [0.5, 1.0])
+    write_config(tmp_path / "runs/her", max_epochs=2, algorithm="her")
+    write_metrics(tmp_path / "runs/her", [0.5, 1.0], warmup_steps=2050, steps_per_epoch=75)
+    assert report(tmp_path / "runs", out=tmp_path) == 0
+    note = "note: on Point2DLarge-v1 the first evaluations are after different steps: mher 2,100, her 2,125\n"
+    assert capsys.readouterr().err == note
+
+
 def test_the_summary_holds_the_statistics_over_seeds(tmp_path, capsys):
     finals = [0.0, 0.96, 0.97, 0.98, 1.0]
     for seed, final in enumerate(finals):

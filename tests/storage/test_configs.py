@@ -61,7 +61,10 @@ def test_a_key_that_stands_twice_is_refused_at_any_depth_and_merges_are_none():
     write("mine.yaml").write_text("a: 1\nb:\n  c: {d: 1}\n  e: 2\n  c: {f: 1}\n")
     with pytest.raises(UserError) as refused:
         read_config("--config", "mine.yaml")
-    assert str(refused.value) == "--config is 'mine.yaml', in which key 'c' stands in lines 3 and 5; allowed: once"
+    assert str(refused.value) == "--config is 'mine.yaml', in which a key stands twice, in lines 3 and 5; allowed: once"
+    write("mine.yaml").write_text("overrides: {a: 1, a: 2}\n")
+    with pytest.raises(UserError, match="in lines 1 and 1; allowed: once"):
+        read_config("--config", "mine.yaml")
     write("mine.yaml").write_text("y: &y {c: 1}\nouter: {inner: &x {<<: *y, c: 2}}\nb: {<<: *x, 1: 1, '1': 2}\n")
     assert read_config("--config", "mine.yaml")["b"].keys() == {"c", 1, "1"}
 
