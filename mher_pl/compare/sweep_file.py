@@ -103,9 +103,10 @@ def _require_own_tasks(path: Path, tasks: list[Path]) -> None:
     names: dict[str, Path] = {}
     for task in tasks:
         data = read_config("tasks", task).get("data")
-        known = isinstance(data, dict) and isinstance(data.get("env"), str)
-        if not known or not isinstance(data.get("env_kwargs") or {}, dict):
+        if not isinstance(data, dict) or not isinstance(data.get("env"), str):
             continue  # what is wrong with it, or that it is no task's, the check of its settings tells
+        if not isinstance(data.get("env_kwargs") or {}, dict):
+            continue
         name = task_name(data)
         if (other := names.setdefault(name, task)) != task:
             raise UserError(f"{path} has {other} and {task}, both of the task {name}; allowed: one of them in a sweep")
